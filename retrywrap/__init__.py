@@ -1,0 +1,73 @@
+"""retrywrap: retry and error handling for anything that can be called.
+
+It makes an operation that may fail succeed when it can, give up when it must, and always say what happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from retrywrap._version import __version__ as __version__
+from retrywrap.classifiers import Verdict, classify, return_codes
+from retrywrap.codes import ErrorCode
+from retrywrap.config import configure
+from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
+from retrywrap.decide.budget import RatioBudget, RetryBudget
+from retrywrap.decide.context import RetryContext, RetryState
+from retrywrap.decide.events import StopReason
+from retrywrap.decide.policy import RetryPolicy
+from retrywrap.decide.presets import FILES, NETWORK
+from retrywrap.errors import RetryExhausted, RetryWrapError
+from retrywrap.record.hooks import subscribe
+from retrywrap.record.registry import ErrorRecord, Registry, registry
+from retrywrap.run.ambient import remaining, shutdown
+from retrywrap.run.decorator import with_retry
+from retrywrap.run.scope import retry_scope
+
+if TYPE_CHECKING:
+    from retrywrap.run.files import write_file
+
+__all__ = [
+    "FILES",
+    "NETWORK",
+    "ErrorCode",
+    "ErrorRecord",
+    "RatioBudget",
+    "Registry",
+    "RetryBudget",
+    "RetryContext",
+    "RetryExhausted",
+    "RetryPolicy",
+    "RetryState",
+    "RetryWrapError",
+    "StopReason",
+    "Verdict",
+    "classify",
+    "configure",
+    "decorrelated",
+    "exponential",
+    "fibonacci",
+    "fixed",
+    "linear",
+    "registry",
+    "remaining",
+    "retry_scope",
+    "return_codes",
+    "shutdown",
+    "subscribe",
+    "with_retry",
+    "write_file",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "write_file":  # loaded when it is first used: most programs decorate functions only
+        from retrywrap.run.files import write_file
+
+        globals()["write_file"] = write_file
+        return write_file
+    raise AttributeError(f"module 'retrywrap' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,109 @@
+"""Asking somebody else's classifier: whatever it does or returns, no `Exception` comes out, and no nonsense."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, get_args
+
+from retrywrap.classifiers.guard import exact_int, is_error, read, type_name
+from retrywrap.classifiers.redact import safe_message, safe_text
+from retrywrap.classifiers.rows import UNKNOWN
+from retrywrap.classifiers.verdict import Classifier, Effect, Verdict
+from retrywrap.codes import ErrorCode
+from retrywrap.reports import report_once
+
+__all__ = ["ask", "check_classifier", "check_verdict", "name_of"]
+
+_LONGEST_REPR = 100
+
+
+def ask(classifier: Classifier, value: object) -> Verdict | None:
+    """Return what a classifier says of an error or a result; None: not its business.
+
+    Args:
+        classifier: If it raises, or returns what no classifier returns, that is logged once as an error of the logger
+            ``retrywrap``, and counts as None.
+        value: The error or the result.
+    """
+    try:
+        return _understood(classifier(value), classifier, value)
+    except Exception:
+        report_once(classifier, f"the classifier {name_of(classifier)} failed; taken as 'not mine'")
+        return None
+
+
+def _understood(answer: object, classifier: Classifier, value: object) -> Verdict | None:
+    if answer is None or answer is False:
+        return None
+    if answer is True:
+        return Verdict(ErrorCode.UNKNOWN, _text(value), retryable=True, rule=f"user.{name_of(classifier)}")
+    if isinstance(answer, ErrorCode):
+        return Verdict.of(answer, _text(value), rule=f"user.{name_of(classifier)}")
+    if inspect.iscoroutine(answer):
+        answer.close()
+    if not isinstance(answer, Verdict):
+        raise TypeError(f"a classifier returns a Verdict, an ErrorCode, True, or None; got {_shown(answer)}")
+    if answer.rule == UNKNOWN.rule:
+        return None
+    rule = f"user.{name_of(classifier)}" if answer.rule == "user" else answer.rule
+    return check_verdict(answer._replace(message=safe_text(answer.message) or _text(value), rule=rule))
+
+
+def _text(value: object) -> str:
+    """Return an error's text; of a result only its type, because it may be anything."""
+    if is_error(value):
+        return safe_message(value)  # type: ignore[arg-type]  # is_error narrows nothing: it trusts only the type itself
+    return safe_text(f"the returned {type_name(type(value))} was called a failure")
+
+
+def check_verdict(verdict: Verdict) -> Verdict:
+    """Return a verdict whose fields are what they must be; a plain int as the code becomes an `ErrorCode`.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: A field is out of range.
+    """
+    code = exact_int(verdict.code)
+    if code is None:
+        raise TypeError(f"code must be an ErrorCode; got {_shown(verdict.code)}")
+    for name in ("retryable", "forbid", "throttled"):
+        if type(getattr(verdict, name)) is not bool:
+            raise TypeError(f"{name} must be True or False; got {_shown(getattr(verdict, name))}")
+    if verdict.effect not in get_args(Effect):
+        raise ValueError(f'effect must be "none" or "unknown"; got {_shown(verdict.effect)}')
+    hint = verdict.retry_after
+    if hint is not None and (type(hint) is bool or not isinstance(hint, int | float)):
+        raise TypeError(f"retry_after must be seconds as an int or a float, or None; got {_shown(hint)}")
+    if hint is not None and not 0 <= hint < math.inf:
+        raise ValueError(f"retry_after must be 0 or more seconds, and finite; got {_shown(hint)}")
+    return verdict if type(verdict.code) is ErrorCode else verdict._replace(code=ErrorCode(code))
+
+
+def check_classifier(value: object, name: str) -> Classifier:
+    """Return a function that can be asked.
+
+    Raises:
+        TypeError: It is none; the text says what was expected as the parameter `name`.
+    """
+    if isinstance(value, type) and issubclass(value, BaseException):
+        raise TypeError(
+            f"{name} must be a function that takes an error; got the exception class {type_name(value)}: give it as on=, "
+            "or to retrywrap.classifiers.register together with its code"
+        )
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"{name} must be a function that takes an error and returns a Verdict or None; got {_shown(value)}")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
+        raise TypeError(f"{name} must be a plain function: it decides at once; got the coroutine function {_shown(value)}")
+    return value
+
+
+def name_of(thing: Any) -> str:
+    """Return the name of a function, or of the class of a callable object."""
+    name = read(thing, "__qualname__")
+    return safe_text(name if type(name) is str else type_name(type(thing)))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_REPR else text[: _LONGEST_REPR - 1] + "…"

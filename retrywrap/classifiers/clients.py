@@ -1,0 +1,92 @@
+"""What the errors of the HTTP client libraries mean: requests, urllib3, httpx, httpcore, aiohttp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from retrywrap.classifiers.guard import key_of, read
+from retrywrap.classifiers.http import by_attributes
+from retrywrap.classifiers.rows import Entry, again, inside, never, table
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.codes import ErrorCode
+
+__all__ = ["TABLE"]
+
+_LOST = again(ErrorCode.CONNECTION_LOST)
+_UNREACHED = again(ErrorCode.NETWORK, "none")
+_TIMEOUT = again(ErrorCode.TIMEOUT)
+_NOT_SENT = again(ErrorCode.TIMEOUT, "none")
+_INVALID = never(ErrorCode.INVALID_PARAM)
+_REFUSED = never(ErrorCode.INVALID_PARAM, "none")
+_CORRUPT = never(ErrorCode.DATA_CORRUPTION)
+# The client has tried again by itself, in vain.
+_WORN_OUT = never(ErrorCode.RETRY_EXHAUSTED)
+
+# A connection that failed says why: refused, no such name, a bad certificate.
+_CONNECT = inside("__cause__", "__context__", default=_UNREACHED)
+
+
+def _by_aiohttp_status(error: Any) -> Verdict | None:
+    """Judge an answer; one that is no HTTP comes as status 400 too, and is no word of the server's."""
+    cause = read(error, "__cause__")
+    if cause is not None and key_of(type(cause))[1] in {"aiohttp.BadHttpMessage", "aiohttp.BadStatusLine"}:
+        return never(ErrorCode.DATA_CORRUPTION, rule="aiohttp.unparsable")
+    return by_attributes(error)
+
+
+_REQUESTS: Mapping[str, Entry] = {
+    "requests.HTTPError": by_attributes,
+    "requests.ConnectTimeout": _NOT_SENT,
+    "requests.Timeout": _TIMEOUT,
+    "requests.SSLError": inside("args", "__cause__", "__context__", default=_INVALID),
+    "requests.ConnectionError": inside("args", "__cause__", "__context__", default=again(ErrorCode.NETWORK)),
+    "requests.ChunkedEncodingError": _LOST,
+    "requests.ContentDecodingError": _CORRUPT,
+    "requests.RetryError": _WORN_OUT,
+    "requests.TooManyRedirects": _INVALID,
+    "requests.UnrewindableBodyError": _INVALID,
+}
+_URLLIB3: Mapping[str, Entry] = {
+    "urllib3.MaxRetryError": inside("reason"),
+    "urllib3.NewConnectionError": _CONNECT,
+    "urllib3.ConnectTimeoutError": _NOT_SENT,
+    "urllib3.EmptyPoolError": _NOT_SENT,
+    "urllib3.TimeoutError": _TIMEOUT,
+    "urllib3.ClosedPoolError": never(ErrorCode.NOT_INITIALIZED, "none"),
+    "urllib3.ProxyError": inside("original_error", "__cause__", default=_UNREACHED),
+    "urllib3.SSLError": inside("args", "__cause__", "__context__", default=_INVALID),
+    "urllib3.ProtocolError": _LOST,
+    "urllib3.IncompleteRead": _LOST,
+    "urllib3.DecodeError": _CORRUPT,
+    "urllib3.ResponseError": _WORN_OUT,
+}
+_TRANSPORT: Mapping[str, Entry] = {
+    "ConnectTimeout": _NOT_SENT,
+    "PoolTimeout": _NOT_SENT,
+    "TimeoutException": _TIMEOUT,
+    "ConnectError": _CONNECT,
+    "NetworkError": _LOST,
+    "RemoteProtocolError": _LOST,
+    "LocalProtocolError": _INVALID,
+    "UnsupportedProtocol": _REFUSED,
+}
+_HTTPX: Mapping[str, Entry] = {
+    **{f"{root}.{name}": entry for root in ("httpx", "httpcore") for name, entry in _TRANSPORT.items()},
+    "httpx.HTTPStatusError": by_attributes,
+    "httpx.DecodingError": _CORRUPT,
+    "httpx.TooManyRedirects": _INVALID,
+    "httpx.InvalidURL": _REFUSED,
+}
+_AIOHTTP: Mapping[str, Entry] = {
+    "aiohttp.ClientResponseError": _by_aiohttp_status,
+    "aiohttp.ServerDisconnectedError": _LOST,
+    "aiohttp.ClientPayloadError": _LOST,
+    "aiohttp.ServerFingerprintMismatch": never(ErrorCode.PERMISSION_DENIED, "none"),
+    "aiohttp.ConnectionTimeoutError": _NOT_SENT,
+    "aiohttp.ClientConnectorCertificateError": never(ErrorCode.PERMISSION_DENIED, "none"),
+    "aiohttp.ClientConnectorError": inside("os_error", "__cause__"),
+}
+
+TABLE = table({**_REQUESTS, **_URLLIB3, **_HTTPX, **_AIOHTTP})
+"""Rows of the HTTP clients' classes."""

@@ -1,0 +1,126 @@
+"""Text that may be stored and logged: no secrets that can be told by their form, one line, bounded.
+
+What is recognised: credentials in URLs, values that belong to a name such as ``password`` or ``api_key`` (assigned, in
+JSON, in a header, in a query, on a command line, in SQL), bearer tokens and well-known kinds of keys, the parameters of an
+SQL statement as SQLAlchemy shows them, and the arguments of a program that failed. Rather too much is masked than too
+little: the exception itself still has everything.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from retrywrap.classifiers.guard import read, text_of, type_name
+from retrywrap.classifiers.programs import program_name
+
+__all__ = ["LONGEST", "safe_message", "safe_text"]
+
+LONGEST = 500
+"""Characters that a message has at most."""
+
+_WINDOW = 4096  # what is looked at: bounds the time, and leaves enough text where much is masked
+_MASK = "***"
+
+# What every pattern below needs, in lower case: one quick search tells most messages clean.
+_HINTS = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "bearer", "basic ", "sig", "session", "identified",
+    "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "_pat_", "glpat-", "xox", "sk-", "akia", "-----begin",
+    "[parameters", "row contains",
+)  # fmt: skip
+
+_NAMES = (
+    r"(?:pass(?:word|wd|phrase|code)?|secret|token|(?:api|access|account|private|encryption|shared|secret)[-_ ]?key"
+    r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
+)
+_IS = r"(?:\\{0,3}[\"']?\s{0,3}(?:=>?|:|>|%3d)|[\"'],)\s{0,3}"
+_DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
+_SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
+_QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
+_PATTERNS = (
+    (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", _MASK),
+    (r"\[parameters: [^\n]*", f"[parameters: {_MASK}]"),
+    (r"(?i:(row contains )\().*", rf"\g<1>({_MASK})"),
+    # A colon and a number before the next slash are a port; everything else up to the last @ may be the password.
+    (r"://(?:[^\s/?#@:\"'<>]*+:(?!\d{1,5}[/?#])[^\s\"'<>]*|[^\s/?#@:\"'<>]+)@", f"://{_MASK}@"),
+    (r":[^\s:@/\"']{1,200}@(?=[\w\[(])", f":{_MASK}@"),
+    (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
+    (r"\b((?i:bearer|basic)\s{1,3})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
+    (rf"(?i:({_NAMES}{_IS})(?:{_QUOTED}|\S+))", rf"\g<1>{_MASK}"),
+    (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}}){_QUOTED})", rf"\g<1>{_MASK}"),
+    (
+        r"(?i:(?<![\w-])(--?[\w-]{0,30}(?:pass|pwd|secret|token|key|auth|cred)[\w-]{0,30}[\"']?,?\s{1,3})"
+        rf"(?:{_QUOTED}|\S+))",
+        rf"\g<1>{_MASK}",
+    ),
+    (
+        r"(?<![\w-])(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|sk-[\w-]{16,}"
+        r"|AKIA[A-Z\d]{12,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
+        _MASK,
+    ),
+)
+
+
+class _Compiled(NamedTuple):
+    hint: Callable[[str], object]
+    rules: tuple[tuple[re.Pattern[str], str], ...]
+
+
+@functools.cache
+def _compiled() -> _Compiled:
+    """Compile at the first message: it costs more than importing the whole package may."""
+    hint = re.compile("|".join(map(re.escape, _HINTS)))
+    return _Compiled(hint.search, tuple((re.compile(pattern, re.DOTALL), mask) for pattern, mask in _PATTERNS))
+
+
+def safe_message(error: BaseException) -> str:
+    """Return an error's text as it may be stored and logged: redacted, escaped to one line, bounded.
+
+    Args:
+        error: Any exception, even one whose ``__str__`` raises. Its text is what ``str()`` gives; of a program that
+            failed, without the program's arguments; the name of its class where it has none.
+    """
+    text = text_of(error)
+    if text.startswith("Command '"):
+        text = _without_arguments(error, text)
+    return safe_text(text) or safe_text(type_name(type(error)))
+
+
+def safe_text(text: str) -> str:
+    """Return a text as it may be stored and logged: redacted, escaped to one line, at most 500 characters.
+
+    Args:
+        text: The text; the time that this takes is bounded, however long it is.
+    """
+    text = str.__str__(text)  # a subclass may answer as it likes
+    if len(text) > _WINDOW:
+        text = _redacted(text[:_WINDOW] + "@").removesuffix("@")  # the end may be in the midst of a URL's password
+    elif _compiled().hint(text.lower()):
+        text = _redacted(text)
+    text = text.strip()
+    if len(text) <= LONGEST and text.isprintable():
+        return text
+    text = "".join(map(_escaped, text[: LONGEST + 1]))
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _redacted(text: str) -> str:
+    for pattern, mask in _compiled().rules:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
+def _without_arguments(error: BaseException, text: str) -> str:
+    """Return the text of `subprocess`'s errors with the program's name in place of its whole command line."""
+    command = read(error, "cmd")
+    try:
+        line = str.__str__(str(command))
+        return text.replace(line, f"{program_name(command) or _MASK} …", 1) if line else text
+    except Exception:  # then the text does not hold the command either
+        return text

@@ -1,0 +1,164 @@
+"""What the tables are made of: rows that answer for a class, and the ways to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from retrywrap.classifiers.guard import lineage, key_of, read
+from retrywrap.classifiers.verdict import Effect, Verdict
+from retrywrap.codes import ErrorCode
+
+__all__ = [
+    "UNKNOWN",
+    "Entry",
+    "Judge",
+    "Look",
+    "Row",
+    "Through",
+    "again",
+    "combine",
+    "error_context",
+    "follows_context",
+    "inside",
+    "never",
+    "table",
+]
+
+UNKNOWN = Verdict(ErrorCode.UNKNOWN, rule="unknown")
+"""What the chain says of an error that no rule knows."""
+
+_MOST_ARGS = 10
+# Libraries whose errors have no ``__cause__``; everywhere else ``__context__`` is only what happened to be handled.
+_CONTEXT_ROOTS = frozenset({"httpcore", "pymysql", "redis", "requests", "urllib3"})
+
+
+class Look(Protocol):
+    """Asks the whole chain about another exception, which was found inside the one in question."""
+
+    def __call__(self, other: object, via: str) -> Verdict | None:
+        """Return the chain's verdict; None where `other` is no `Exception`, or unknown, or too deep inside."""
+
+
+Judge: TypeAlias = Callable[[Any], "Verdict | None"]
+
+
+class Through:
+    """Marks a function that needs to look at other exceptions: it takes the error and a `Look`."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[Any, Look], Verdict | None]) -> None:
+        self.function = function
+
+
+class Row(NamedTuple):
+    """One thing to ask about an error: a constant answer, or a function.
+
+    Attributes:
+        rule: Its dotted name; a verdict without a rule of its own gets it.
+        note: Where the row comes from, for `explain`.
+        answer: What it always says.
+        judge: Says something, or None: not mine.
+        through: The same, for a function that looks at other exceptions.
+        tier: Rows of a class's lineage are asked by tier, and within one the most derived class's first: 0 a library's
+            own, 1 the standard library's, 2 errno, 3 what goes by a builtin type alone.
+    """
+
+    rule: str
+    note: str
+    answer: Verdict | None = None
+    judge: Judge | None = None
+    through: Callable[[Any, Look], Verdict | None] | None = None
+    tier: int = 0
+
+
+Entry: TypeAlias = "Verdict | Judge | Through"
+
+
+def again(code: ErrorCode, effect: Effect = "unknown", *, rule: str = "", throttled: bool = False) -> Verdict:
+    """Return a verdict that another attempt may succeed; its text comes from the error."""
+    return Verdict(code, retryable=True, effect=effect, rule=rule, throttled=throttled)
+
+
+def never(code: ErrorCode, effect: Effect = "unknown", *, rule: str = "") -> Verdict:
+    """Return a verdict that another attempt would fail the same way; its text comes from the error."""
+    return Verdict(code, effect=effect, rule=rule)
+
+
+def table(entries: Mapping[str, Entry], *, prefix: str = "", tier: int = 0) -> dict[str, Row]:
+    """Return rows by key: the root of a class's module, a dot, and the class's qualified name.
+
+    Args:
+        entries: By key, what to say of the class.
+        prefix: Put before the key to make the rule's name.
+        tier: See `Row`.
+    """
+    return {key: _row(key, entry, prefix + key.removeprefix("builtins."), tier) for key, entry in entries.items()}
+
+
+def _row(key: str, entry: Entry, rule: str, tier: int) -> Row:
+    note = f"the table's row for {key}"
+    if isinstance(entry, Verdict):
+        return Row(rule, note, answer=entry._replace(rule=entry.rule or rule), tier=tier)
+    if isinstance(entry, Through):
+        return Row(rule, note, through=entry.function, tier=tier)
+    return Row(rule, note, judge=entry, tier=tier)
+
+
+def inside(*names: str, default: Verdict | None = None) -> Through:
+    """Return an entry that looks for the real error inside another one.
+
+    Args:
+        *names: The attributes that may hold it, in order; ``"args"`` means each argument. The first that the chain knows
+            wins.
+        default: The answer where the chain knows none of them.
+    """
+
+    def through(error: BaseException, look: Look) -> Verdict | None:
+        for name in names:
+            for other in _held(error, name):
+                verdict = look(other, name)
+                if verdict is not None:
+                    return verdict
+        return default
+
+    return Through(through)
+
+
+def _held(error: BaseException, name: str) -> Sequence[object]:
+    if name == "__context__":
+        context = error_context(error)
+        return () if context is None else (context,)
+    value = read(error, name)
+    if name == "args":
+        return value[:_MOST_ARGS] if type(value) is tuple else ()
+    return (value,)
+
+
+def error_context(error: BaseException) -> BaseException | None:
+    """Return ``__context__`` where it can be the cause: a library's own error or an `OSError`, not suppressed."""
+    if read(error, "__suppress_context__"):
+        return None
+    context = read(error, "__context__")
+    bases = lineage(type(context))
+    if OSError in bases or any(key_of(base)[0] in _CONTEXT_ROOTS for base in bases):
+        return context
+    return None
+
+
+def follows_context(cls: type) -> bool:
+    """Return whether the errors of a class carry their cause in ``__context__``."""
+    return any(key_of(base)[0] in _CONTEXT_ROOTS for base in lineage(cls))
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return what several failures amount to together: retryable only if each is, without effect only if none had any."""
+    each = list(verdicts)
+    first = next((v for v in each if v.forbid), None) or next((v for v in each if not v.retryable), each[0])
+    return first._replace(
+        message="",
+        retry_after=max((v.retry_after for v in each if v.retry_after is not None), default=None),
+        effect="none" if all(v.effect == "none" for v in each) else "unknown",
+        throttled=any(v.throttled for v in each),
+    )

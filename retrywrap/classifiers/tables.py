@@ -1,0 +1,58 @@
+"""Which rows speak of a class of exceptions: the tables by family, and what is asked of every error in the end.
+
+A family is added by a line in `FAMILIES` and a module with a ``TABLE``; nothing is imported before an error needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from retrywrap.classifiers.guard import key_of, lineage, type_name
+from retrywrap.classifiers.http import by_attributes
+from retrywrap.classifiers.rows import Row, follows_context, inside
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.codes import ErrorCode
+
+__all__ = ["FAMILIES", "forbidden", "rows_for"]
+
+_STDLIB = (
+    "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile zipfile zlib"
+)
+
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_STDLIB.split(), ("stdlib",)),
+    **dict.fromkeys(("socket", "ssl"), ("oserrors",)),
+    "builtins": ("oserrors", "stdlib"),
+    **dict.fromkeys(("ftplib", "http", "imaplib", "smtplib", "urllib", "xmlrpc"), ("protocols",)),
+    **dict.fromkeys(("aiohttp", "httpcore", "httpx", "requests", "urllib3"), ("clients",)),
+}
+"""By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
+
+_BY_ATTRIBUTES = Row("http", "an HTTP status among the attributes", judge=by_attributes)
+_CAUSE = Row("cause", "the error's cause", through=inside("__cause__").function)
+_CONTEXT = Row("cause", "the error's cause or context", through=inside("__cause__", "__context__").function)
+
+
+def rows_for(cls: type[BaseException]) -> tuple[Row, ...]:
+    """Return the rows to ask about the errors of a class, in order."""
+    found = [row for base in lineage(cls) for row in _rows_of(base)]
+    found.sort(key=lambda row: row.tier)
+    return (*found, _BY_ATTRIBUTES, _CONTEXT if follows_context(cls) else _CAUSE)
+
+
+def _rows_of(cls: type) -> list[Row]:
+    root, key = key_of(cls)
+    tables = [import_module(f"retrywrap.classifiers.{name}").TABLE for name in FAMILIES.get(root, ())]
+    return [table[key] for table in tables if key in table]
+
+
+def forbidden(cls: type[BaseException]) -> tuple[Row, ...]:
+    """Return the row that forbids the retry of a cancellation, and of all that is no `Exception`; () for any other class."""
+    bases = lineage(cls)
+    # Unlike asyncio's, this cancellation is an Exception.
+    cancelled = any(key_of(base)[1] == "concurrent.CancelledError" for base in bases)
+    if Exception in bases and not cancelled:
+        return ()
+    rule = f"never.{type_name(cls)}"
+    return (Row(rule, "what is never retried", answer=Verdict(ErrorCode.UNKNOWN, rule=rule, forbid=True)),)

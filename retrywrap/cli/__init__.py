@@ -1,0 +1,64 @@
+"""The command line: ``retrywrap run | errors | codes | explain | plan | demo``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from retrywrap._version import __version__
+from retrywrap.cli.usage import UsageError
+from retrywrap.errors import ConfigurationError
+
+__all__ = ["UsageError", "main"]
+
+_COMMANDS = ("run", "errors", "codes", "explain", "plan", "demo")
+_USAGE, _INTERRUPTED = 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="retrywrap",
+        description="Retry programs, read error logs, and ask why an error is retried or not.",
+        epilog="retrywrap COMMAND --help tells more of each command.",
+    )
+    parser.add_argument("--version", action="version", version=f"retrywrap {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        import_module(f"retrywrap.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; None: those of the process.
+
+    Returns:
+        The exit status: the command's own; 2 for an error of use.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except (UsageError, ConfigurationError) as error:
+        print(f"retrywrap: {error}", file=sys.stderr)
+        return _USAGE
+    except BrokenPipeError:
+        # Whoever read has enough; the interpreter's own flush at exit must not complain of it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED

@@ -1,0 +1,155 @@
+"""One run of a program by `retrywrap run`: its start, the signals it is passed, and its end. It never outlives us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from retrywrap.cli.signals import Received, Signals
+
+__all__ = ["GRACE", "Child"]
+
+GRACE = 5.0
+"""Seconds between asking a program to end (SIGTERM) and ending it (SIGKILL)."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """A running program, with our own standard streams.
+
+    With a terminal it stays in our process group: what is typed reaches it from the terminal itself, and job control
+    works as without us. Without one it gets a process group of its own, so that all its descendants are reached.
+
+    Args:
+        command: The program and its arguments.
+        shared: Whether it stays in our process group.
+        mask: The signal mask that it is to have; None: ours.
+
+    Attributes:
+        overdue: It was ended because it took too long.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, shared: bool, mask: set[Any] | None) -> None:
+        self.overdue = False
+        self._shared = shared
+        prepare = None if sys.platform == "win32" else _preparation(mask)
+        group = None if shared else 0
+        self._process = subprocess.Popen(list(command), preexec_fn=prepare, process_group=group)
+
+    def pass_on(self, received: Received) -> None:
+        """Give it a signal that we received, unless it got that from the same source already."""
+        if not (self._shared and received.by_group):
+            self._send(received.number)
+        if received.number == getattr(signal, "SIGTSTP", None):
+            os.kill(os.getpid(), signal.SIGSTOP)  # until somebody sends SIGCONT, which is passed on too
+
+    def wait(self, signals: Signals, limit: float | None, receive: Callable[[Received], None]) -> int:
+        """Wait until it has ended.
+
+        Args:
+            signals: Where the gathered signals come from.
+            limit: Seconds after which it is asked, and then made, to end; None: never.
+            receive: Called with each signal that comes.
+
+        Returns:
+            The exit status; negative: the signal that ended it.
+        """
+        deadline = None if limit is None else time.monotonic() + limit
+        while (status := self._process.poll()) is None:
+            received = signals.next(None if deadline is None else deadline - time.monotonic())
+            if received is None:
+                deadline = self._end_overdue()
+            elif received.number == signal.SIGCHLD:
+                self._stop_with_it()
+            else:
+                receive(received)
+        if self.overdue:
+            self._kill_rest()
+        return status
+
+    def wait_plainly(self, limit: float | None) -> int:
+        """The same as `wait` where signals cannot be gathered: their handlers run meanwhile."""
+        try:
+            return self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.overdue = True
+            return self.end()
+
+    def end(self) -> int:
+        """Ask it to end; after `GRACE` seconds make it. Returns its exit status."""
+        self._ask()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        self._kill_rest()
+        return self._process.wait()
+
+    def _end_overdue(self) -> float | None:
+        """Take the next step against a program that runs too long; return until when it has time."""
+        if self.overdue:
+            self._send(_KILL)
+            return None
+        self.overdue = True
+        self._ask()
+        return time.monotonic() + GRACE
+
+    def _ask(self) -> None:
+        self._send(signal.SIGTERM)
+        if hasattr(signal, "SIGCONT"):
+            self._send(signal.SIGCONT)  # a stopped program would not hear it
+
+    def _kill_rest(self) -> None:
+        """Kill it, or what it left behind in its process group, whose number stays taken until that is gone."""
+        self._send(_KILL)
+
+    def _send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            if self._shared:
+                self._process.send_signal(number)
+            else:
+                os.killpg(self._process.pid, number)
+
+    def _stop_with_it(self) -> None:
+        """Stop as well where it was stopped, so that the shell that waits for us has its terminal again."""
+        if self._shared and os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG) is not None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def _preparation(mask: set[Any] | None) -> Callable[[], None]:
+    """Return what the new process does before it becomes the program."""
+    parent, set_up = os.getpid(), _prctl()
+
+    def prepare() -> None:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if set_up is not None:
+            set_up(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            if os.getppid() != parent:  # we died before the kernel knew that it was to die with us
+                os._exit(1)
+
+    return prepare
+
+
+def _prctl() -> Callable[..., int] | None:
+    """Return Linux's prctl, by which a process asks to die with its parent; None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes
+
+        function: Callable[..., int] = ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):  # a Python without ctypes, a statically linked one
+        return None
+    return function

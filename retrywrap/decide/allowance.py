@@ -1,0 +1,109 @@
+"""What a scope leaves to the operations inside it: retries, time, budget, and the news that it was cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+
+from retrywrap.decide.budget import Budget
+from retrywrap.locks import new_lock
+
+__all__ = ["PROCESS", "Allowance"]
+
+
+class Allowance:
+    """One link of the chain of allowances around an operation; the last link is `PROCESS`.
+
+    Deadlines nest by minimum when a link is made; retries are drawn from every link that counts them.
+
+    Attributes:
+        name: The scope's name; None for a link that only carries a deadline.
+        max: Retries that all operations inside may make together; None: not counted.
+        deadline: The clock's seconds at which time is over, of this link and all around it; None: no limit.
+        budget: The scope's retry budget; None: none.
+        parent: The link around this one.
+        used: Retries drawn so far.
+    """
+
+    __slots__ = ("_cancelled", "_lock", "_wakers", "budget", "deadline", "max", "name", "parent", "used")
+
+    def __init__(
+        self,
+        parent: Allowance | None,
+        *,
+        name: str | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        outer: float | None = None if parent is None else parent.deadline
+        self.parent = parent
+        self.name = name
+        self.max: int | None = None
+        self.deadline: float | None = min((d for d in (deadline, outer) if d is not None), default=None)
+        self.budget: Budget | None = None
+        self.used = 0
+        self._lock: AbstractContextManager[object] | None = None
+        self._cancelled = False
+        self._wakers: set[Callable[[], None]] = set()
+
+    def count(self, max: int | None, budget: Budget | None) -> None:
+        """Limit the retries of all operations inside, before any of them begins."""
+        self.max = max
+        self.budget = budget
+        self._lock = None if max is None else new_lock()
+
+    def links(self) -> Iterator[Allowance]:
+        """Yield this link and those around it, innermost first."""
+        link: Allowance | None = self
+        while link is not None:
+            yield link
+            link = link.parent
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this link or one around it was cancelled."""
+        return any(link._cancelled for link in self.links())
+
+    def draw(self) -> bool:
+        """Take one retry from this link alone; False where none is left. One atomic step."""
+        if self._lock is None:
+            return True
+        with self._lock:
+            if self.max is not None and self.used >= self.max:
+                return False
+            self.used += 1
+            return True
+
+    def restore(self) -> None:
+        """Give back a retry that was drawn from this link and is not made after all."""
+        if self._lock is not None:
+            with self._lock:
+                self.used -= 1
+
+    def cancel(self) -> None:
+        """End every wait under this link, now and later.
+
+        Takes no lock, so that a signal handler may call it: the flag goes up first, then the sleepers are woken; a
+        sleeper leaves its waker first and looks at the flag then.
+        """
+        self._cancelled = True
+        for wake in list(self._wakers):
+            with suppress(RuntimeError):  # awake already, or its event loop is closed: both mean that nobody waits
+                wake()
+
+    def reopen(self) -> None:
+        """Take `cancel` back, for the waits to come."""
+        self._cancelled = False
+
+    def add_waker(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when this link or one around it is cancelled."""
+        for link in self.links():
+            link._wakers.add(wake)
+
+    def remove_waker(self, wake: Callable[[], None]) -> None:
+        """Undo `add_waker`."""
+        for link in self.links():
+            link._wakers.discard(wake)
+
+
+PROCESS = Allowance(None)
+"""The outermost link: cancelled by `retrywrap.shutdown`."""

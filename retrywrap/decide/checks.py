@@ -1,0 +1,114 @@
+"""How numbers, seconds and iterables of them are read from what a user gave, and how a refused value is shown."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from retrywrap.decide.waits import Jitter
+
+__all__ = ["check_jitter", "check_number", "check_reiterable", "check_seconds", "is_timedelta", "shown"]
+
+_LONGEST = 80
+
+
+def shown(value: object) -> str:
+    """Return a value's repr for a message: bounded, and never raising."""
+    try:
+        text = repr(value)
+    except Exception:  # a repr that raises must not hide the message that needs it
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def is_timedelta(value: object) -> bool:
+    """Return whether a value is a `datetime.timedelta`, without importing `datetime` (2 ms) to find out."""
+    datetime = sys.modules.get("datetime")
+    return datetime is not None and isinstance(value, datetime.timedelta)
+
+
+def check_seconds(value: Any, name: str) -> float:
+    """Return a number of seconds as a float.
+
+    Args:
+        value: An int, a float or a `datetime.timedelta`.
+        name: The parameter that it was given for.
+
+    Raises:
+        TypeError: It is of another type (a bool is not a number of seconds).
+        ValueError: It is negative, NaN, infinite, or too large for a float.
+    """
+    number = value.total_seconds() if is_timedelta(value) else value
+    expected = f"{name} must be a finite number of seconds (an int, a float or a timedelta), 0 or more"
+    return _check(number, 0.0, f"{expected}; got {shown(value)}")
+
+
+def check_number(value: Any, name: str, least: float) -> float:
+    """Return a finite number as a float.
+
+    Args:
+        value: An int or a float.
+        name: The parameter that it was given for.
+        least: The least number that is allowed.
+
+    Raises:
+        TypeError: It is of another type.
+        ValueError: It is less, NaN, infinite, or too large for a float.
+    """
+    return _check(value, least, f"{name} must be a finite number, {least:g} or more; got {shown(value)}")
+
+
+def _check(value: Any, least: float, message: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(message)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not least <= number < math.inf:
+        raise ValueError(message)
+    return number + 0.0  # makes 0.0 of -0.0
+
+
+def check_jitter(jitter: Any) -> Jitter:
+    """Return the jitter that was asked for.
+
+    Raises:
+        TypeError: It is no string, number or None.
+        ValueError: It is a string that is not known, or a ratio outside (0, 1].
+    """
+    message = f'jitter must be "full", "equal", None, or a ratio above 0 and at most 1; got {shown(jitter)}'
+    if jitter is None:
+        return None
+    if isinstance(jitter, str):
+        if jitter not in ("full", "equal"):
+            raise ValueError(message)
+        return "full" if jitter == "full" else "equal"
+    ratio = _check(jitter, 0.0, message)
+    if not 0.0 < ratio <= 1.0:
+        raise ValueError(message)
+    return ratio
+
+
+def check_reiterable(value: Any, name: str) -> Iterable[Any]:
+    """Return a value that can be iterated more than once.
+
+    Raises:
+        TypeError: It is no iterable of seconds, has no order, or is an iterator.
+    """
+    expected = f"{name} must be seconds, a backoff such as exponential(0.1), or a re-iterable of seconds"
+    if isinstance(value, str | bytes | bytearray | memoryview | dict | set | frozenset | type):
+        raise TypeError(f"{expected}; got {shown(value)}")
+    try:
+        first, second = iter(value), iter(value)
+    except TypeError:
+        raise TypeError(f"{expected}; got {shown(value)}") from None
+    if first is value or first is second:
+        raise TypeError(
+            f"{expected}; got {shown(value)}, an iterator, which would be empty for the second operation: "
+            f"give list(…) of it, or an object whose __iter__ makes a new iterator each time"
+        )
+    iterable: Iterable[Any] = value
+    return iterable

@@ -1,0 +1,419 @@
+"""The heart: every decision about an operation is made here, without I/O, without a clock.
+
+The law, in the order in which `RetryContext.failed` applies it to one failed attempt:
+
+1.  A verdict that *forbids* ends the operation: rejected. Nothing overrides it.
+2.  An error that is not retryable by its verdict, nor named by ``on=``, ends it: rejected. What the chain does not know
+    is not retryable.
+3.  Where the operation is not idempotent, an attempt that may have had an effect ends it: rejected.
+4.  An argument that the failed attempt used up ends it, unless ``before_retry=`` resets it: rejected. An error on which
+    an inner operation exhausted its retries ends it, unless ``nested="multiply"``: nested refused.
+5.  In a scope that was cancelled, or after `shutdown`, it ends: cancelled.
+6.  After ``max`` retries, or when the backoff has no further wait, it ends: exhausted.
+7.  A wait that could not end before the deadline is not begun: timed out.
+8.  Each scope around it must have a retry left: else exhausted.
+9.  Each budget, its own and the scopes', must have the retry's price left: else budget denied. What was drawn before a
+    refusal is given back.
+10. Otherwise it is scheduled: the wait is the backoff's next, a server's hint clamped to [wait, wait + 5 s], or exactly
+    what the ``on=`` predicate said.
+
+After the wait (`resumed`) the deadline and the cancellation are looked at once more. States:
+
+```
+IDLE ──begin──▶ RETRYING ──succeeded──▶ SUCCESS
+                  │  ▲└────failed, returned, resumed, cancelled──▶ FAILED
+                  └──┘ scheduled
+```
+
+A context keeps codes and text, never an exception, a frame or an argument.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.codes import ErrorCode
+from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.decide.backoff import check_wait, clamp_hint
+from retrywrap.decide.budget import Budget
+from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
+from retrywrap.decide.notes import given_up
+from retrywrap.decide.policy import RetryPolicy
+from retrywrap.reports import report_once
+
+__all__ = ["RetryContext", "RetryState"]
+
+
+class RetryState(IntEnum):
+    """Where an operation stands; the plugin's numbers."""
+
+    IDLE = 0
+    RETRYING = 1
+    SUCCESS = 2
+    FAILED = 3
+
+
+_Stop = tuple[StopReason, str]
+
+
+class RetryContext:
+    """The state of one operation and the machine that decides what follows each attempt.
+
+    It does no I/O and reads no clock: whoever drives it passes the time in. ``before_retry`` hooks receive it.
+
+    Args:
+        policy: What to retry, how often, how far apart.
+        operation: The operation's name.
+        limits: The scopes around it; the process alone where none is given.
+        random: Returns numbers in [0, 1) for jitter.
+        epoch: Seconds since the epoch at the zero of the clock that ``now`` comes from.
+
+    Attributes:
+        policy: The policy.
+        operation: The name.
+        state: The `RetryState`.
+        attempts: Attempts that have ended.
+        current_retry: Retries begun or scheduled, as the plugin counts them.
+        last_error: The last error's `ErrorCode`; SUCCESS while there is none. A later success leaves it.
+        error_message: The last error's text: redacted, bounded.
+        error_type: The last error's type.
+        verdict: The last error's `Verdict`; None while there is none.
+        last_retry_time: Seconds since the epoch at which the last wait was begun; 0.0 while there was none.
+        started: The clock's seconds at which it began.
+        deadline: The clock's seconds at which its time is over, scopes included; None: no limit.
+    """
+
+    __slots__ = (
+        "_drawn",
+        "_epoch",
+        "_limits",
+        "_most",
+        "_paid",
+        "_random",
+        "_waits",
+        "attempts",
+        "current_retry",
+        "deadline",
+        "error_message",
+        "error_type",
+        "last_error",
+        "last_retry_time",
+        "operation",
+        "policy",
+        "started",
+        "state",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        operation: str = "operation",
+        limits: Allowance = PROCESS,
+        random: Callable[[], float] = _random.random,
+        epoch: float = 0.0,
+    ) -> None:
+        self.policy = policy
+        self.operation = operation
+        self._limits = limits
+        self._random = random
+        self._epoch = epoch
+        self.state = RetryState.IDLE
+        self.last_retry_time = 0.0
+        self.last_error = ErrorCode.SUCCESS
+        self.error_message = ""
+        self.error_type = ""
+        self.verdict: Verdict | None = None
+        self._rewind(0.0)
+
+    def _rewind(self, started: float) -> None:
+        self.started = started
+        self.deadline = self._limits.deadline
+        if self.policy.timeout is not None:
+            own = started + self.policy.timeout
+            self.deadline = own if self.deadline is None else min(own, self.deadline)
+        self.attempts = 0
+        self.current_retry = 0
+        self._most = self.policy.max
+        self._waits: Iterator[float] = self.policy.backoff.waits(self._random)
+        self._drawn: list[Allowance] = []
+        self._paid: list[tuple[Budget, float]] = []
+
+    @property
+    def max_retry(self) -> int | None:
+        """The policy's ``max``, under the plugin's name."""
+        return self.policy.max
+
+    @property
+    def retry_interval(self) -> float:
+        """The policy's first wait in seconds, without jitter; 0.0 for a policy without waits."""
+        return next(self.policy.backoff.waits(lambda: 1.0 - 2**-53), 0.0)
+
+    def remaining(self, now: float) -> float | None:
+        """Return the seconds that are left at the clock's time ``now``, never below 0.0; None: no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - now)
+
+    def should_retry(self, code: int) -> bool:
+        """Return whether the plugin would retry on ``code`` now: retryable by default, and retries left."""
+        return ErrorCode(code).retryable and (self.policy.max is None or self.current_retry < self.policy.max)
+
+    def begin(self, now: float) -> None:
+        """Start a run from zero at the clock's time ``now``. What the last run left as last error stays."""
+        self._rewind(now)
+        self.state = RetryState.RETRYING
+
+    def end_retries(self) -> None:
+        """Let no retry follow in this run, whatever the policy says."""
+        self._most = 0
+
+    def surround(self, limits: Allowance, random: Callable[[], float], epoch: float) -> None:
+        """Put a context that was made elsewhere under the scopes and the clock of where it is about to run."""
+        self._limits, self._random, self._epoch = limits, random, epoch
+
+    def clear(self) -> None:
+        """Forget the last error and go back to IDLE."""
+        self._rewind(0.0)
+        self.state = RetryState.IDLE
+        self.last_error, self.error_message, self.error_type, self.verdict = ErrorCode.SUCCESS, "", "", None
+
+    def failed(self, error: Exception, now: float, *, spent: str | None = None) -> RetryEvent:
+        """Decide what follows an attempt that raised.
+
+        Args:
+            error: What it raised; nothing of it but text and codes is kept.
+            now: The clock's seconds.
+            spent: Names an argument that the attempt used up, so that a retry would see it empty; None: there is none.
+
+        Returns:
+            The event: scheduled (with its ``wait``), or the terminal one.
+        """
+        verdict = self.policy.chain(error)
+        self._note_failure(verdict, f"{type(error).__module__}.{type(error).__qualname__}")
+        wanted = self._wanted(error)
+        stop = self._judge(verdict, wanted) or self._nested(error)
+        if spent is not None and stop is None:
+            stop = (
+                StopReason.REJECTED,
+                f"{spent}, which a retry would see used up; pass a list, or reset it in before_retry=",
+            )
+        return self._end(stop, now) if stop else self._schedule(verdict, wanted, now)
+
+    def returned(self, verdict: Verdict | None, now: float) -> RetryEvent | None:
+        """Decide what follows an attempt that returned.
+
+        Args:
+            verdict: What `RetryPolicy.judge` says of the value; None: success.
+            now: The clock's seconds.
+
+        Returns:
+            None where the operation succeeded at once; the recovered event where it succeeded after failures; where the
+            value was judged a failure, the same as `failed`.
+        """
+        if verdict is None:
+            return self._succeeded(now)
+        self._note_failure(verdict, "result")
+        stop = self._judge(verdict, None)
+        return self._end(stop, now) if stop else self._schedule(verdict, None, now)
+
+    def resumed(self, now: float) -> RetryEvent | None:
+        """Look once more before the next attempt: None to go on, else the terminal event."""
+        stop = self._cancelled()
+        if stop is None and self.deadline is not None and now > self.deadline:
+            stop = StopReason.TIMED_OUT, f"the time was over after the wait; {self._time_limit()} is the limit"
+        if stop is None:
+            return None
+        self._give_back()
+        return self._end(stop, now, fresh=False)
+
+    def interrupted(self, now: float, *, during_attempt: bool) -> RetryEvent:
+        """End it, because something that is no `Exception` (cancellation, Ctrl-C) came through.
+
+        Args:
+            now: The clock's seconds.
+            during_attempt: It came out of an attempt; False: out of a wait.
+        """
+        if during_attempt:
+            self.attempts += 1
+        else:
+            self._give_back()
+        stop = (StopReason.CANCELLED, "it was interrupted")
+        return self._event(stop, None, now, error=False, retry=during_attempt and self.attempts > 1)
+
+    def _note_failure(self, verdict: Verdict, error_type: str) -> None:
+        self.attempts += 1
+        self.verdict = verdict
+        self.last_error = verdict.code
+        self.error_message = verdict.message
+        self.error_type = error_type
+
+    def _wanted(self, error: Exception) -> bool | float:
+        """Return what ``on=`` says: False, True, or the seconds to wait."""
+        if self.policy.on_predicate is None:
+            return isinstance(error, self.policy.on_types)
+        try:
+            answer = self.policy.on_predicate(error)
+            return bool(answer) if answer is None or isinstance(answer, bool) else check_wait(answer)
+        except Exception:
+            report_once(
+                self.policy.on_predicate, f"the predicate on={self.policy.on_predicate!r} failed; taken as False"
+            )
+            return False
+
+    def _judge(self, verdict: Verdict, wanted: bool | float | None) -> _Stop | None:
+        """Apply the laws 1 to 3."""
+        kind = self.error_type.removeprefix("builtins.")
+        if verdict.forbid:
+            return StopReason.REJECTED, f"the rule {verdict.rule} forbids a retry of {kind}"
+        if not verdict.retryable and (wanted is None or wanted is False):
+            if verdict.rule == "unknown":
+                return (
+                    StopReason.REJECTED,
+                    f"no rule knows {kind}; on= or retrywrap.classifiers.register would retry it",
+                )
+            return (
+                StopReason.REJECTED,
+                f"{verdict.code.name} is not retryable (rule {verdict.rule}); on= would retry it",
+            )
+        if not self.policy.idempotent and verdict.effect != "none":
+            return StopReason.REJECTED, "the attempt may have had an effect, and idempotent=False"
+        return None
+
+    def _nested(self, error: Exception) -> _Stop | None:
+        if self.policy.nested == "multiply":
+            return None
+        inner = given_up(error, self.operation)
+        if inner is None:
+            return None
+        detail = (
+            f"{inner.operation} inside made {inner.attempts} attempts already; nested='multiply' would retry here too"
+        )
+        return StopReason.NESTED_REFUSED, detail
+
+    def _cancelled(self) -> _Stop | None:
+        if not self._limits.cancelled:
+            return None
+        return StopReason.CANCELLED, "the scope was cancelled or retrywrap was shut down"
+
+    def _late(self, now: float, wait: float) -> _Stop | None:
+        if self.deadline is None or now + wait <= self.deadline:
+            return None
+        return StopReason.TIMED_OUT, f"a wait of {wait:.3g} s would not end in time; {self._time_limit()} is the limit"
+
+    def _time_limit(self) -> str:
+        timeout = self.policy.timeout
+        own = timeout is not None and self.deadline == self.started + timeout
+        return f"timeout={timeout:g}" if own else "the timeout of what is around it"
+
+    def _schedule(self, verdict: Verdict, wanted: bool | float | None, now: float) -> RetryEvent:
+        """Apply the laws 5 to 10."""
+        stop = self._cancelled() or self._worn_out()
+        if stop:
+            return self._end(stop, now)
+        try:
+            wait = check_wait(next(self._waits))
+        except StopIteration:
+            return self._end((StopReason.EXHAUSTED, "its interval= has no further wait"), now)
+        except Exception as broken:  # the user's own iterable: its fault must not hide the operation's error
+            return self._end((StopReason.EXHAUSTED, f"its interval= failed: {broken!r}"), now)
+        if isinstance(wanted, float):
+            wait = wanted
+        elif verdict.retry_after is not None:
+            wait = clamp_hint(verdict.retry_after, wait)
+        stop = self._late(now, wait) or self._draw(verdict.throttled, now)
+        if stop:
+            return self._end(stop, now)
+        self.current_retry += 1
+        self.last_retry_time = self._epoch + now
+        detail = f"retry {self.current_retry} follows in {wait:.3g} s"
+        return self._event((None, detail), wait, now, error=True, retry=self.attempts > 1)
+
+    def _worn_out(self) -> _Stop | None:
+        if self._most is None or self.current_retry < self._most:
+            return None
+        return StopReason.EXHAUSTED, f"max={self._most} is the limit of retries"
+
+    def _draw(self, throttled: bool, now: float) -> _Stop | None:
+        """Draw a retry from every scope, and its price from every budget; give all back where one refuses."""
+        self._drawn = []
+        self._paid = []
+        for link in self._limits.links():
+            if not link.draw():
+                self._give_back()
+                return StopReason.EXHAUSTED, f"the scope {link.name} has no retries left of max={link.max}"
+            self._drawn.append(link)
+        for budget in self._budgets():
+            price = budget.withdraw(now, throttled)
+            if price is None:
+                self._give_back()
+                return StopReason.BUDGET_DENIED, f"{budget!r} has nothing left for a retry"
+            self._paid.append((budget, price))
+        return None
+
+    def _give_back(self) -> None:
+        """Return what was drawn for a retry that is not made after all."""
+        for link in self._drawn:
+            link.restore()
+        for budget, price in self._paid:
+            budget.restore(price)
+        self._drawn, self._paid = [], []
+
+    def _budgets(self) -> list[Budget]:
+        budgets = [link.budget for link in self._limits.links() if link.budget is not None]
+        own = self.policy.budget
+        return budgets if own is None or own in budgets else [own, *budgets]
+
+    def _succeeded(self, now: float) -> RetryEvent | None:
+        self.attempts += 1
+        for budget, price in self._paid:
+            budget.succeeded(price)
+        if self.attempts == 1:
+            if self.policy.budget is not None:
+                self.policy.budget.succeeded(None)
+            self.state = RetryState.SUCCESS
+            return None
+        stop = (StopReason.RECOVERED, f"attempt {self.attempts} succeeded")
+        return self._event(stop, None, now, error=False, retry=True)
+
+    def _end(self, stop: _Stop, now: float, *, fresh: bool = True) -> RetryEvent:
+        return self._event(stop, None, now, error=fresh, retry=fresh and self.attempts > 1)
+
+    def _event(
+        self, stop: tuple[StopReason | None, str], wait: float | None, now: float, *, error: bool, retry: bool
+    ) -> RetryEvent:
+        reason, detail = stop
+        if reason is not None:
+            self.state = RetryState.SUCCESS if reason is StopReason.RECOVERED else RetryState.FAILED
+        verdict = self.verdict
+        return RetryEvent(
+            name=SCHEDULED if reason is None else f"retry.{reason.value}",
+            operation=self.operation,
+            reason=reason,
+            code=self.last_error,
+            message=self.error_message,
+            error_type=self.error_type,
+            attempt=self.attempts,
+            max=self.policy.max,
+            wait=wait,
+            elapsed=now - self.started,
+            time=self._epoch + now,
+            rule="" if verdict is None else verdict.rule,
+            retry_after=None if verdict is None else verdict.retry_after,
+            scope=self._scope_name(),
+            detail=detail,
+            is_error=error,
+            is_retry=retry,
+        )
+
+    def _scope_name(self) -> str | None:
+        return next((link.name for link in self._limits.links() if link.name is not None), None)
+
+
+def explain_end(event: RetryEvent) -> str:
+    """Return the text of the note that a terminal event leaves on the exception."""
+    times = "1 attempt" if event.attempt == 1 else f"{event.attempt} attempts"
+    how = event.name.removeprefix("retry.").replace("_", " ")
+    return f"retrywrap: {event.operation} {how} after {times} in {event.elapsed:.3g} s: {event.detail}"

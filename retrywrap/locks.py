@@ -1,0 +1,44 @@
+"""Locks that survive `os.fork`: a child never inherits one that a vanished thread holds, nor a half-made update.
+
+They are re-entrant, because a signal handler or a finalizer may fail, and so record, in the middle of a recording.
+Rule of the house: no thread ever asks for a second one while it holds one, so that taking them all before a fork cannot
+deadlock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+__all__ = ["new_lock"]
+
+_registry_lock = threading.RLock()
+_locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()
+_held: list[threading.RLock] = []
+
+
+def new_lock() -> threading.RLock:
+    """Return a new re-entrant lock that is held over every later `os.fork`."""
+    lock = threading.RLock()
+    with _registry_lock:
+        _locks.add(lock)
+    return lock
+
+
+def _before_fork() -> None:
+    _registry_lock.acquire()
+    for lock in list(_locks):
+        lock.acquire()
+        _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
+
+
+def _after_fork() -> None:
+    for lock in _held:
+        lock.release()
+    _held.clear()
+    _registry_lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - absent on Windows only
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,0 +1,96 @@
+"""Subscribe and publish: how the news of failures leaves the machine. Nothing here can change an outcome."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from retrywrap.decide.checks import shown
+from retrywrap.decide.events import RetryEvent
+from retrywrap.locks import new_lock
+from retrywrap.reports import report_once
+
+__all__ = ["Recorder", "publish", "subscribe"]
+
+Listener = Callable[[RetryEvent], Any]
+
+
+class Recorder(Protocol):
+    """What keeps count of events: the registry, and the recorder of a scope."""
+
+    def handle(self, event: RetryEvent) -> None:
+        """Take note of one event."""
+
+
+class _Subscription:
+    """One call of `subscribe`; compared by identity, because the same function may be subscribed twice."""
+
+    __slots__ = ("listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+
+_lock = new_lock()
+_subscriptions: tuple[_Subscription, ...] = ()
+_running: ContextVar[tuple[_Subscription, ...]] = ContextVar("retrywrap.listeners", default=())
+
+
+def subscribe(listener: Listener) -> Callable[[], None]:
+    """Have a function called with each `RetryEvent`, in the thread where it happens, until the subscription is ended.
+
+    A listener that raises is reported once, through the logger ``retrywrap``; it never changes an operation's outcome.
+    A listener may itself use retrywrap: of what fails inside it, it is not told.
+
+    Args:
+        listener: A plain function of one event. Whoever takes long here makes the operation take longer.
+
+    Returns:
+        A function without arguments that ends the subscription; calling it again does nothing.
+
+    Raises:
+        TypeError: `listener` cannot be called, or is a coroutine function, which nobody would await.
+    """
+    if not _is_plain(listener):
+        raise TypeError(f"listener must be a plain function that takes one event; got {shown(listener)}")
+    subscription = _Subscription(listener)
+    global _subscriptions
+    with _lock:
+        _subscriptions = (*_subscriptions, subscription)
+
+    def unsubscribe() -> None:
+        global _subscriptions
+        with _lock:
+            _subscriptions = tuple(other for other in _subscriptions if other is not subscription)
+
+    return unsubscribe
+
+
+def _is_plain(listener: Any) -> bool:
+    call = getattr(type(listener), "__call__", listener)
+    return callable(listener) and not inspect.iscoroutinefunction(listener) and not inspect.iscoroutinefunction(call)
+
+
+def publish(event: RetryEvent, recorders: Iterable[Recorder]) -> None:
+    """Bring an event to its recorders, then to every listener."""
+    for recorder in recorders:
+        _tell(recorder.handle, event, recorder)
+    running = _running.get()
+    for subscription in _subscriptions:
+        if subscription not in running:
+            token = _running.set((*running, subscription))
+            try:
+                _tell(subscription.listener, event, subscription.listener)
+            finally:
+                _running.reset(token)
+
+
+def _tell(listener: Listener, event: RetryEvent, who: object) -> None:
+    try:
+        listener(event)
+    except Exception:
+        report_once(
+            who, f"the listener {shown(who)} raised at {event.name}; it is called on, its errors are not shown again"
+        )

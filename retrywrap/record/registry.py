@@ -1,0 +1,358 @@
+"""The registry: last error, counts, the newest errors, statistics per operation; exact under any number of threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn
+
+from retrywrap.classifiers.redact import safe_text
+from retrywrap.codes import ErrorCode
+from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
+from retrywrap.locks import new_lock
+from retrywrap.record.hooks import publish
+
+__all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
+
+RECORDED = "error.recorded"
+_MOST_OPERATIONS = 10_000
+_MOST_CODES = 1_000
+_OTHERS = "(others)"
+
+
+class ErrorRecord(NamedTuple):
+    """One failed attempt. ``str()`` is its message; the record that stands for "no error" is falsy.
+
+    Attributes:
+        code: The `ErrorCode`; SUCCESS where there is no error.
+        message: The text: redacted, one line, bounded.
+        operation: The operation's name.
+        attempt: The number of the attempt that failed, from 1.
+        time: Seconds since the epoch.
+        error_type: The exception's type; ``"result"`` for a returned value that was judged a failure.
+        thread: The thread's name.
+        rule: The classifier's row that spoke.
+        final: Whether the operation ended with it.
+    """
+
+    code: ErrorCode = ErrorCode.SUCCESS
+    message: str = "Success"
+    operation: str = ""
+    attempt: int = 0
+    time: float = 0.0
+    error_type: str = ""
+    thread: str = ""
+    rule: str = ""
+    final: bool = False
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __bool__(self) -> bool:
+        return self.code != ErrorCode.SUCCESS
+
+
+class Stats(NamedTuple):
+    """Counts of one operation, or of all.
+
+    Attributes:
+        errors: Failed attempts.
+        retries: Attempts after the first, counted when they end.
+        waited: Seconds of wait that were decided on.
+        unknown: Failed attempts that no classifier rule knew.
+        recovered: Operations that succeeded after a failure.
+        exhausted: Operations that ran out of retries.
+        rejected: Operations that ended with an error that is not to be retried.
+        timed_out: Operations that ran out of time.
+        budget_denied: Operations that ended because a retry budget had nothing left.
+        nested_refused: Operations that did not repeat what an inner one had exhausted.
+        cancelled: Operations that were cancelled or interrupted.
+    """
+
+    errors: int = 0
+    retries: int = 0
+    waited: float = 0.0
+    unknown: int = 0
+    recovered: int = 0
+    exhausted: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    budget_denied: int = 0
+    nested_refused: int = 0
+    cancelled: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Operations that ended without success."""
+        return (
+            self.exhausted
+            + self.rejected
+            + self.timed_out
+            + self.budget_denied
+            + self.nested_refused
+            + self.cancelled
+        )
+
+
+class Snapshot(dict[str, Any]):
+    """A dict that refuses to change, for `json.dumps` and for readers."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a snapshot does not change; dict(snapshot) is a copy that can")
+
+    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
+
+
+class _Counts(dict[str, float]):
+    """The changing counts behind a `Stats`."""
+
+    def __missing__(self, name: str) -> int:
+        return 0
+
+    def frozen(self) -> Stats:
+        return Stats(**self)  # type: ignore[arg-type]  # the waited seconds alone are a float
+
+
+class Registry:
+    """Counts errors and retries and keeps the newest errors, as text and codes only; safe in threads and across fork.
+
+    Args:
+        error_buffer_size: How many of the newest errors `errors` keeps.
+
+    Raises:
+        TypeError: `error_buffer_size` is no int.
+        ValueError: `error_buffer_size` is negative.
+    """
+
+    def __init__(self, error_buffer_size: int = 1000) -> None:
+        self._lock = new_lock()
+        self._errors: deque[ErrorRecord] = deque(maxlen=_buffer_size(error_buffer_size))
+        self._operations: dict[str, _Counts] = {}
+        self._by_code: dict[int, int] = {}
+        self._total = _Counts()
+        self._last = ErrorRecord()
+
+    def handle(self, event: RetryEvent) -> None:
+        """Take note of one event."""
+        record = _record(event) if event.is_error else None
+        with self._lock:
+            for counts in (self._total, self._counts(event.operation)):
+                _count(counts, event)
+            if record is not None:
+                code = record.code if record.code in self._by_code or len(self._by_code) < _MOST_CODES else ErrorCode.UNKNOWN
+                self._by_code[code] = self._by_code.get(code, 0) + 1
+                self._errors.append(record)
+                self._last = record
+
+    def declare(self, operation: str) -> None:
+        """Make an operation known before it first fails."""
+        with self._lock:
+            self._counts(operation)
+
+    def _counts(self, operation: str) -> _Counts:
+        known = self._operations.get(operation)
+        if known is None:
+            name = operation if len(self._operations) < _MOST_OPERATIONS else _OTHERS
+            known = self._operations.setdefault(name, _Counts())
+        return known
+
+    def record_error(self, code: int, message: str | None = None, operation: str = "") -> ErrorRecord:
+        """Record an error by hand: it counts, becomes the last error, and goes to the error log and the listeners.
+
+        Args:
+            code: An `ErrorCode`, or its number.
+            message: The text; the code's own where it is None.
+            operation: The operation's name.
+
+        Returns:
+            The record.
+
+        Raises:
+            TypeError: `code` is no int, or a text is no str.
+            ValueError: `code` is 0, which means success.
+        """
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise TypeError(f"code must be an ErrorCode or its number; got {code!r}")
+        if code == 0:
+            raise ValueError("code must name an error; 0 is success")
+        for name, text in (("message", message), ("operation", operation)):
+            if not isinstance(text, str | None):
+                raise TypeError(f"{name} must be a str; got {text!r}")
+        event = _by_hand(ErrorCode(int(code)), message, operation)
+        publish(event, (self,))
+        return _record(event)
+
+    @property
+    def last_error(self) -> ErrorRecord:
+        """The newest error; falsy, and "Success" as text, while there is none."""
+        return self._last
+
+    @property
+    def error_count(self) -> int:
+        """Failed attempts so far."""
+        return self.stats().errors
+
+    @property
+    def retry_count(self) -> int:
+        """Attempts after the first so far, counted when they end."""
+        return self.stats().retries
+
+    @property
+    def errors(self) -> tuple[ErrorRecord, ...]:
+        """The newest errors, oldest first."""
+        with self._lock:
+            return tuple(self._errors)
+
+    @property
+    def by_code(self) -> dict[ErrorCode, int]:
+        """Failed attempts by code."""
+        with self._lock:
+            return {ErrorCode(code): count for code, count in self._by_code.items()}
+
+    @property
+    def operations(self) -> dict[str, Stats]:
+        """Statistics of each operation that is known, by its name."""
+        with self._lock:
+            return {name: counts.frozen() for name, counts in self._operations.items()}
+
+    @property
+    def error_buffer_size(self) -> int:
+        """How many of the newest errors are kept."""
+        return self._errors.maxlen or 0
+
+    def stats(self, operation: str | None = None) -> Stats:
+        """Return the counts of one operation; of all where none is named.
+
+        Raises:
+            KeyError: No operation of that name is known.
+        """
+        with self._lock:
+            return (self._total if operation is None else self._operations[operation]).frozen()
+
+    def snapshot(self) -> Snapshot:
+        """Return everything at one moment: immutable, and fit for `json.dumps`."""
+        with self._lock:
+            return Snapshot(
+                last_error=_plain(self._last),
+                totals=Snapshot(self._total.frozen()._asdict()),
+                by_code=Snapshot({str(code): count for code, count in self._by_code.items()}),
+                operations=Snapshot({n: Snapshot(c.frozen()._asdict()) for n, c in self._operations.items()}),
+                errors=tuple(_plain(record) for record in self._errors),
+            )
+
+    def clear_error(self) -> None:
+        """Forget the last error; the counters stay, as in the plugin."""
+        with self._lock:
+            self._last = ErrorRecord()
+
+    def reset(self) -> None:
+        """Forget everything but the names of the operations."""
+        with self._lock:
+            self._last = ErrorRecord()
+            self._errors.clear()
+            self._by_code.clear()
+            self._total.clear()
+            for counts in self._operations.values():
+                counts.clear()
+
+    def resize(self, error_buffer_size: int) -> None:
+        """Change how many of the newest errors are kept; the newest stay.
+
+        Raises:
+            TypeError: It is no int.
+            ValueError: It is negative.
+        """
+        size = _buffer_size(error_buffer_size)
+        with self._lock:
+            self._errors = deque(self._errors, maxlen=size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self is registry:
+            return _global, ()
+        raise TypeError("a Registry belongs to its process and does not pickle; only retrywrap.registry does, by reference")
+
+    def __copy__(self) -> Registry:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Registry:
+        return self
+
+    def __contains__(self, operation: object) -> bool:
+        with self._lock:
+            return operation in self._operations
+
+    def __iter__(self) -> Iterator[ErrorRecord]:
+        return iter(self.errors)
+
+    def __repr__(self) -> str:
+        total = self.stats()
+        return f"<Registry: {total.errors} errors, {total.retries} retries, last error {str(self._last)!r}>"
+
+
+def _buffer_size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"error_buffer_size must be a whole number of records; got {value!r}")
+    if value < 0:
+        raise ValueError(f"error_buffer_size must be at least 0; got {value}")
+    return value
+
+
+def _count(counts: _Counts, event: RetryEvent) -> None:
+    if event.name == UNKNOWN_ERROR:
+        counts["unknown"] += 1
+    counts["errors"] += event.is_error
+    counts["retries"] += event.is_retry
+    if event.wait is not None:
+        counts["waited"] += event.wait
+    if event.reason is not None:
+        counts[event.reason.value] += 1
+
+
+def _record(event: RetryEvent) -> ErrorRecord:
+    return ErrorRecord(
+        code=event.code,
+        message=event.message,
+        operation=event.operation,
+        attempt=event.attempt,
+        time=event.time,
+        error_type=event.error_type,
+        thread=threading.current_thread().name,
+        rule=event.rule,
+        final=event.reason is not None,
+    )
+
+
+def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:
+    return RetryEvent(
+        name=RECORDED,
+        operation=operation,
+        reason=None,
+        code=code,
+        message=code.message if message is None else safe_text(message),
+        error_type="",
+        attempt=1,
+        max=None,
+        wait=None,
+        elapsed=0.0,
+        time=time.time(),
+        rule="recorded",
+        retry_after=None,
+        scope=None,
+        detail="recorded by hand",
+        is_error=True,
+        is_retry=False,
+    )
+
+
+def _plain(record: ErrorRecord) -> Snapshot:
+    return Snapshot({**record._asdict(), "code": int(record.code)})
+
+
+def _global() -> Registry:
+    return registry
+
+
+registry = Registry()
+"""The process-wide registry, where everything is recorded that names no other."""

@@ -1,0 +1,47 @@
+"""Reports, once each, what went wrong in code that must never change an outcome: hooks, classifiers, the error log."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+__all__ = ["forget", "report_once"]
+
+_MOST = 1000
+_reported: dict[int, weakref.ref[Any] | None] = {}
+
+
+def report_once(who: object, text: str) -> None:
+    """Log the exception being handled, as an error of the logger ``retrywrap``, once per `who`.
+
+    Args:
+        who: The culprit; its identity decides what "once" means.
+        text: A sentence that names it.
+    """
+    if _is_known(who):
+        return
+    if len(_reported) >= _MOST:  # bounded memory matters more than one report too many
+        _reported.clear()
+    try:
+        _reported[id(who)] = weakref.ref(who)
+    except TypeError:  # of a type without weak references; to hold it would be to keep it alive
+        _reported[id(who)] = None
+    import logging
+
+    try:
+        logging.getLogger("retrywrap").error(text, exc_info=True)
+    except Exception:  # a broken logging handler must not do what the culprit was kept from doing
+        return
+
+
+def _is_known(who: object) -> bool:
+    """Whether it was reported; the identity of the dead may come again, and is not theirs any more."""
+    if id(who) not in _reported:
+        return False
+    reference = _reported[id(who)]
+    return reference is None or reference() is who
+
+
+def forget() -> None:
+    """Forget who was reported."""
+    _reported.clear()

@@ -1,0 +1,47 @@
+"""The ambient scope: which allowance the running code stands under, carried by a context variable."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.run import clock
+
+if TYPE_CHECKING:
+    from retrywrap.record.hooks import Recorder
+
+__all__ = ["Recording", "ambient", "recorders", "remaining", "shutdown"]
+
+ambient: ContextVar[Allowance] = ContextVar("retrywrap", default=PROCESS)
+
+
+class Recording(Allowance):
+    """The link of a scope that also listens to what happens inside."""
+
+    __slots__ = ("__weakref__", "recorder")
+
+    recorder: Recorder
+
+
+def recorders(limits: Allowance) -> list[Recorder]:
+    """Return who listens along a chain of allowances, innermost first."""
+    return [link.recorder for link in limits.links() if isinstance(link, Recording)]
+
+
+def remaining() -> float | None:
+    """Return the seconds left to the running operation: the least of all deadlines around it, never below 0.0.
+
+    Returns:
+        None where no deadline is set around the caller.
+    """
+    deadline = ambient.get().deadline
+    return None if deadline is None else max(0.0, deadline - clock.current().now())
+
+
+def shutdown() -> None:
+    """End every wait of retrywrap in this process, now and from now on: each operation lets its last error out at once.
+
+    Operations that begin later run once. Safe to call from a signal handler.
+    """
+    PROCESS.cancel()

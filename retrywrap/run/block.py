@@ -1,0 +1,213 @@
+"""The attempts of a block that runs again: ``for attempt in retry_scope(…): with attempt: …``, and its async twin."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from retrywrap.decide.events import RetryEvent
+from retrywrap.errors import RetryUsageError
+from retrywrap.run.ambient import ambient, remaining
+from retrywrap.run.calls import begin, succeeded_at_once
+from retrywrap.run.drive import Operation, apause, pause
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from retrywrap.decide.allowance import Allowance
+    from retrywrap.decide.policy import RetryPolicy
+    from retrywrap.run.scope import RetryScope
+
+__all__ = ["DONE", "AsyncBlock", "Attempt", "Block"]
+
+_READY, _HANDED, _RUNNING, DONE = range(4)
+_HOW = "write:  for attempt in retry_scope(…):\n            with attempt:\n                …"
+
+
+class Attempt:
+    """One attempt of a block; the same object serves all attempts of one loop."""
+
+    # Class attributes, as in RetryScope: what a block that succeeds at once never sets costs it nothing.
+    stage = _HANDED
+    _operation: Operation | None = None
+    _result: Any = None
+    _started: float | None = None
+    _limits: Allowance | None = None
+    _token: Token[Allowance] | None = None
+
+    scope: RetryScope
+
+    def begin(self, policy: RetryPolicy) -> None:
+        """Start the clock and the deadline of a block whose policy asks for more than attempts."""
+        self._started = begin(policy)
+        self._limits = self.scope.link(self._started)
+
+    @property
+    def number(self) -> int:
+        """The number of this attempt, from 1."""
+        ended = 0 if self._operation is None else self._operation.context.attempts
+        return max(ended, 1) if self.stage == DONE else ended + 1
+
+    def set_result(self, result: Any) -> None:
+        """Say what the block came to, for ``results=`` to judge when the block ends.
+
+        Args:
+            result: Any value.
+        """
+        self._result = result
+
+    def remaining(self) -> float | None:
+        """Return the seconds left to the block and all around it, never below 0.0; None: no limit."""
+        return remaining()
+
+    def _misused(self) -> RetryUsageError:
+        if self.stage == _HANDED:
+            return RetryUsageError(f"the attempt was not entered, so that the block could never be retried; {_HOW}")
+        return RetryUsageError(f"an attempt is entered once, inside its loop, and left before the next one; {_HOW}")
+
+    def _stand_under(self, limits: Allowance) -> None:
+        self._token = ambient.set(limits)
+
+    def _leave(self, error: BaseException | None) -> RetryEvent | None:
+        """Decide what follows the block; None where the loop is over."""
+        self.stage = DONE
+        if self._token is not None:
+            ambient.reset(self._token)
+            self._token = None
+        if error is None:
+            return self._returned(self.scope.policy)
+        if not isinstance(error, Exception):
+            if self._operation is not None:
+                self._operation.interrupted(during_attempt=True)
+            return None
+        return self._failing().failed(error)
+
+    def _returned(self, policy: RetryPolicy) -> RetryEvent | None:
+        verdict = None if policy.results is None else policy.judge(self._result)
+        if verdict is None and self._operation is None:
+            succeeded_at_once(policy)
+            return None
+        return self._failing().returned(self._result, verdict)
+
+    def _failing(self) -> Operation:
+        if self._operation is None:
+            limits = self._limits or self.scope.link()
+            self._operation = Operation(self.scope.block_spec(), started=self._started, limits=limits)
+        return self._operation
+
+    def __repr__(self) -> str:
+        return f"<attempt {self.number} of {self.scope!r}>"
+
+
+class Block(Attempt):
+    """An attempt of the sync loop; its waits are made where the block is left."""
+
+    def finished(self) -> bool:
+        """Whether the loop is over; else make ready for the next attempt."""
+        if self.stage == DONE:
+            return True
+        if self.stage != _READY or self._operation is None:
+            raise self._misused()
+        self._prepare(self._operation)
+        self.stage = _HANDED
+        return False
+
+    def _prepare(self, operation: Operation) -> None:
+        hook = operation.context.policy.before_retry
+        while hook is not None:
+            try:
+                hook(operation.context)
+                return
+            except Exception as error:
+                if not pause(operation, operation.failed(error), error):
+                    raise
+
+    def __enter__(self) -> Block:
+        if self.stage != _HANDED:
+            raise self._misused()
+        self.stage = _RUNNING
+        if self._limits is not None:
+            self._stand_under(self._limits)
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if error is None and self._operation is None and self._limits is None:
+            self.stage = DONE
+            return False
+        event = self._leave(error)
+        if event is None or self._operation is None:
+            return False
+        again = pause(self._operation, event, error if isinstance(error, Exception) else None, self._result)
+        if again:
+            self.stage = _READY
+        return again
+
+
+class AsyncBlock(Attempt):
+    """The async loop. Its attempts are entered by ``with`` or ``async with``; the waits are made by ``async for``."""
+
+    stage = _READY
+    _pending: tuple[RetryEvent, Exception | None] | None = None
+
+    def __aiter__(self) -> AsyncBlock:
+        return self
+
+    async def __anext__(self) -> AsyncBlock:
+        if self._pending is not None:
+            await self._wait(self._pending)
+        if self.stage == DONE:
+            raise StopAsyncIteration
+        if self.stage != _READY:
+            raise self._misused()
+        if self._operation is not None:
+            await self._prepare(self._operation)
+        self.stage = _HANDED
+        return self
+
+    async def _wait(self, pending: tuple[RetryEvent, Exception | None]) -> None:
+        operation, (event, error) = self._failing(), pending
+        self._pending = None
+        del pending  # a frame that an exception passes through must not hold it: that is a cycle
+        try:
+            if await apause(operation, event, error, self._result):
+                self.stage = _READY
+            elif error is not None:
+                raise error
+        finally:
+            del error
+
+    async def _prepare(self, operation: Operation) -> None:
+        hook = operation.context.policy.before_retry
+        while hook is not None:
+            try:
+                prepared = hook(operation.context)
+                if isinstance(prepared, Awaitable):
+                    await prepared
+                return
+            except Exception as error:
+                if not await apause(operation, operation.failed(error), error):
+                    raise
+
+    def __enter__(self) -> AsyncBlock:
+        if self.stage != _HANDED:
+            raise self._misused()
+        self.stage = _RUNNING
+        if self._limits is not None:
+            self._stand_under(self._limits)
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        event = self._leave(error)
+        if event is None or event.wait is None:
+            return False
+        self._pending = (event, error if isinstance(error, Exception) else None)
+        return True
+
+    async def __aenter__(self) -> AsyncBlock:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: Any, error: BaseException | None, traceback: TracebackType | None
+    ) -> Literal[True, False]:
+        return self.__exit__(kind, error, traceback)

@@ -1,0 +1,180 @@
+"""The closures that stand for a decorated callable: the happy path, and the door to the loops behind it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.policy import RetryPolicy
+from retrywrap.run import clock as clocks
+from retrywrap.run.ambient import ambient, remaining
+from retrywrap.run.drive import LAYERS, Operation, apause, aretry, pause, retry
+from retrywrap.run.kinds import is_async
+from retrywrap.run.spec import OperationSpec
+
+__all__ = ["acall", "begin", "build", "call", "succeeded_at_once"]
+
+Call = Callable[..., Any]
+
+_NEVER_AWAITABLE = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset}
+)
+
+
+def build(wrapped: Call, spec: OperationSpec) -> Call:
+    """Return the closure that calls `wrapped` and retries it."""
+    if is_async(wrapped):
+        return _simple_async(wrapped, spec) if spec.simple else _full_async(wrapped, spec)
+    return _simple(wrapped, spec) if spec.simple else _full(wrapped, spec)
+
+
+def _simple(wrapped: Call, spec: OperationSpec) -> Call:
+    plain = _NEVER_AWAITABLE
+
+    def retried(*arguments: Any, **named: Any) -> Any:
+        try:
+            result = wrapped(*arguments, **named)
+        except Exception as error:
+            operation = Operation(spec)
+            if not pause(operation, operation.failed(error, arguments, named), error):
+                raise
+        else:
+            if type(result) in plain or not hasattr(type(result), "__await__"):
+                return result
+            return _awaited(result, wrapped, spec, arguments, named)
+        return retry(operation, wrapped, arguments, named)
+
+    LAYERS.add(retried.__code__)
+    return retried
+
+
+def _simple_async(wrapped: Call, spec: OperationSpec) -> Call:
+    async def retried(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await wrapped(*arguments, **named)
+        except Exception as error:
+            operation = Operation(spec)
+            if not await apause(operation, operation.failed(error, arguments, named), error):
+                raise
+        return await aretry(operation, wrapped, arguments, named)
+
+    LAYERS.add(retried.__code__)
+    return retried
+
+
+def _full(wrapped: Call, spec: OperationSpec) -> Call:
+    def retried(*arguments: Any, **named: Any) -> Any:
+        return call(spec, wrapped, arguments, named)
+
+    return retried
+
+
+def _full_async(wrapped: Call, spec: OperationSpec) -> Call:
+    async def retried(*arguments: Any, **named: Any) -> Any:
+        return await acall(spec, wrapped, arguments, named)
+
+    return retried
+
+
+def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call with everything that a policy may ask for: deadline, budget, results."""
+    policy = spec.policy()
+    started = begin(policy)
+    limits = _limits(policy, started)
+    token = ambient.set(limits)
+    try:
+        try:
+            result = wrapped(*arguments, **named)
+        except Exception as error:
+            operation = Operation(spec, started=started, limits=limits)
+            if not pause(operation, operation.failed(error, arguments, named), error):
+                raise
+        else:
+            if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
+                return _awaited(result, wrapped, spec, arguments, named)
+            verdict = policy.judge(result)
+            if verdict is None:
+                succeeded_at_once(policy)
+                return result
+            operation = Operation(spec, started=started, limits=limits)
+            pause(operation, operation.returned(result, verdict), None, result)
+        return retry(operation, wrapped, arguments, named)
+    finally:
+        ambient.reset(token)
+
+
+async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """The same as `call` for a function that returns an awaitable; the policy may also limit each attempt."""
+    policy = spec.policy()
+    started = begin(policy)
+    limits = _limits(policy, started)
+    token = ambient.set(limits)
+    attempt = wrapped if policy.attempt_timeout is None else _timed(wrapped, policy.attempt_timeout)
+    try:
+        try:
+            result = await attempt(*arguments, **named)
+        except Exception as error:
+            operation = Operation(spec, started=started, limits=limits)
+            if not await apause(operation, operation.failed(error, arguments, named), error):
+                raise
+        else:
+            verdict = policy.judge(result)
+            if verdict is None:
+                succeeded_at_once(policy)
+                return result
+            operation = Operation(spec, started=started, limits=limits)
+            await apause(operation, operation.returned(result, verdict), None, result)
+        return await aretry(operation, attempt, arguments, named)
+    finally:
+        ambient.reset(token)
+
+
+def begin(policy: RetryPolicy) -> float | None:
+    """Return the time of the start, and tell the budget of it, where either is asked for."""
+    if policy.timeout is None and policy.budget is None:
+        return None
+    now = clocks.current().now()
+    if policy.budget is not None:
+        policy.budget.begin(now)
+    return now
+
+
+def succeeded_at_once(policy: RetryPolicy) -> None:
+    """Tell the budget of a success without retries."""
+    if policy.budget is not None:
+        policy.budget.succeeded(None)
+
+
+def _limits(policy: RetryPolicy, started: float | None) -> Allowance:
+    """Return what the attempts stand under: a new deadline where the policy has a timeout."""
+    around = ambient.get()
+    if policy.timeout is None or started is None:
+        return around
+    return Allowance(around, deadline=started + policy.timeout)
+
+
+def _timed(wrapped: Call, seconds: float) -> Call:
+    """Limit each attempt to so many seconds, and to what is left to the operation."""
+
+    async def attempt(*arguments: Any, **named: Any) -> Any:
+        left = remaining()
+        limit = seconds if left is None else min(seconds, left)
+        return await clocks.limited(wrapped(*arguments, **named), limit)
+
+    return attempt
+
+
+def _awaited(first: Any, wrapped: Call, spec: OperationSpec, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Retry what a sync function's awaitable does: the first one is there already, later ones come from new calls."""
+    made = [first]
+
+    async def again(*arguments: Any, **named: Any) -> Any:
+        return await (made.pop() if made else wrapped(*arguments, **named))
+
+    whole = acall(spec, again, arguments, named)
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(first, asyncio.Future):
+        return first.get_loop().create_task(whole)
+    return whole

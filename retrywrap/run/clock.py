@@ -1,0 +1,161 @@
+"""Time and chance: now, the epoch, random numbers, and the two ways to wait. One object, replaced whole in tests."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from retrywrap.decide.allowance import Allowance
+
+__all__ = ["Clock", "checkpoint", "current", "enable", "enabled", "limited", "replace", "under_trio"]
+
+
+def under_trio() -> bool:
+    """Whether the caller runs in a trio task."""
+    trio: Any = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Clock:
+    """The real time."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def epoch(self) -> float:
+        """Return the seconds since the epoch at which `now` was 0."""
+        return time.time() - time.monotonic()
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+        return random.random()
+
+    def sleep(self, seconds: float, limits: Allowance) -> None:
+        """Block for so many seconds, or until `limits` is cancelled.
+
+        A bare lock does the waiting, because releasing one is all that a signal handler may safely do.
+        """
+        lock = threading.Lock()
+        lock.acquire()
+
+        def wake() -> None:
+            if lock.locked():
+                lock.release()
+
+        limits.add_waker(wake)
+        try:
+            if not limits.cancelled:
+                lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        finally:
+            limits.remove_waker(wake)
+
+    async def asleep(self, seconds: float, limits: Allowance) -> None:
+        """Let other tasks run for so many seconds, or until `limits` is cancelled."""
+        wait = _trio_wait if under_trio() else _asyncio_wait
+        await wait(seconds, limits)
+
+
+async def _asyncio_wait(seconds: float, limits: Allowance) -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    handle = loop.call_later(seconds, finish)
+    try:
+        await _until_woken(limits, lambda: loop.call_soon_threadsafe(finish), lambda: done)
+    finally:
+        handle.cancel()
+
+
+async def _trio_wait(seconds: float, limits: Allowance) -> None:
+    import trio
+
+    event = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    with trio.move_on_after(seconds):
+        await _until_woken(limits, lambda: token.run_sync_soon(event.set), event.wait)
+
+
+async def _until_woken(limits: Allowance, wake: Callable[[], Any], wait: Callable[[], Any]) -> None:
+    limits.add_waker(wake)
+    try:
+        if not limits.cancelled:
+            await wait()
+    finally:
+        limits.remove_waker(wake)
+
+
+async def checkpoint() -> None:
+    """Let other tasks run once."""
+    if under_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+    else:
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
+async def limited(attempt: Awaitable[Any], seconds: float) -> Any:
+    """Await an attempt for at most so many real seconds.
+
+    Raises:
+        TimeoutError: The time was over; the attempt was cancelled.
+    """
+    if not under_trio():
+        import asyncio
+
+        async with asyncio.timeout(seconds):
+            return await attempt
+    import trio
+
+    with trio.move_on_after(seconds):
+        return await attempt
+    raise TimeoutError(f"the attempt took longer than {seconds:g} s")
+
+
+_current = Clock()
+
+
+_enabled = True
+
+
+def enabled() -> bool:
+    """Return whether operations may be retried at all."""
+    return _enabled
+
+
+def enable(on: bool) -> bool:
+    """Switch all retrying on or off, in every thread; return what it was."""
+    global _enabled
+    before, _enabled = _enabled, on
+    return before
+
+
+def current() -> Clock:
+    """Return the clock in force."""
+    return _current
+
+
+def replace(clock: Clock) -> Clock:
+    """Put another clock in force, for every thread; return the one before."""
+    global _current
+    before, _current = _current, clock
+    return before

@@ -1,0 +1,224 @@
+"""The loops that wait and call: one sync, one async. They obey `RetryContext`; every decision is made there.
+
+The wait stands inside the ``except`` block, because the error must be able to come out of it, traceback intact, when
+the wait is cut short; a bare ``raise`` there adds no frame, no context and no cycle. The next attempt runs outside of
+it, so that a later error has no ``__context__`` which its own code did not give it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.context import RetryContext, explain_end
+from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.decide.notes import Note, attach
+from retrywrap.errors import RetryExhausted
+from retrywrap.record.hooks import publish
+from retrywrap.run import clock as clocks
+from retrywrap.run.ambient import ambient, recorders
+from retrywrap.run.oneshot import spent_argument
+from retrywrap.run.spec import OperationSpec
+
+__all__ = ["LAYERS", "Operation", "apause", "aretry", "pause", "retry"]
+
+LAYERS: set[CodeType] = set()
+"""The code of every frame that stands for a decorated function, with its `OperationSpec` in the variable ``spec``."""
+
+
+class Operation:
+    """One operation that has failed at least once: its context, and who hears of it."""
+
+    __slots__ = ("clock", "context", "limits", "recorders", "spec")
+
+    def __init__(
+        self,
+        spec: OperationSpec,
+        *,
+        started: float | None = None,
+        limits: Allowance | None = None,
+        context: RetryContext | None = None,
+    ) -> None:
+        clock = clocks.current()
+        self.spec = spec
+        self.clock = clock
+        self.limits = ambient.get() if limits is None else limits
+        self.recorders = [spec.registry, *recorders(self.limits)]
+        self.context = RetryContext(spec.policy(), operation=spec.name) if context is None else context
+        self.context.surround(self.limits, clock.random, clock.epoch())
+        self.context.begin(clock.now() if started is None else started)
+        if not clocks.enabled():
+            self.context.end_retries()
+
+    def failed(
+        self, error: Exception, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> RetryEvent:
+        """Decide on an attempt that raised; publish; leave the note where it is to come out.
+
+        Raises:
+            RetryExhausted: It is to come out, and the policy says ``reraise=False``.
+        """
+        context = self.context
+        spent = None if context.policy.before_retry is not None else spent_argument(arguments, named or {})
+        event = context.failed(error, self.clock.now(), spent=spent)
+        self._publish(event)
+        if event.final:
+            self._let_out(error, event)
+        return event
+
+    def returned(self, result: object, verdict: Verdict | None) -> RetryEvent | None:
+        """Decide on an attempt that returned: None where that was success, so where `verdict` is None.
+
+        Raises:
+            RetryExhausted: The value was judged a failure, and no attempt follows.
+        """
+        event = self.context.returned(verdict, self.clock.now())
+        if event is None:
+            return None
+        self._publish(event)
+        if event.reason is StopReason.RECOVERED:
+            return None
+        if event.final:
+            raise self._exhausted(event, result)
+        return event
+
+    def resume(self, error: Exception | None, result: object = None) -> bool:
+        """Look once more after the wait: whether the next attempt is to start.
+
+        Raises:
+            RetryExhausted: It is not, and there is no exception to let out, or the policy says ``reraise=False``.
+        """
+        event = self.context.resumed(self.clock.now())
+        if event is None:
+            return True
+        self._publish(event)
+        if error is None:
+            raise self._exhausted(event, result)
+        self._let_out(error, event)
+        return False
+
+    def interrupted(self, *, during_attempt: bool) -> None:
+        """Publish the end by something that is no `Exception`."""
+        self._publish(self.context.interrupted(self.clock.now(), during_attempt=during_attempt))
+
+    def _publish(self, event: RetryEvent) -> None:
+        if event.rule == "unknown" and event.reason is StopReason.REJECTED:
+            publish(event._replace(name=UNKNOWN_ERROR, reason=None, is_error=False, is_retry=False), self.recorders)
+        publish(event, self.recorders)
+
+    def _let_out(self, error: Exception, event: RetryEvent) -> None:
+        note = Note.make(explain_end(event), event.operation, event.reason or StopReason.EXHAUSTED, event.attempt)
+        note.recursive = note.reason is StopReason.EXHAUSTED and _runs_inside_itself(self.spec)
+        attach(error, note)
+        if not self.context.policy.reraise:
+            raise self._exhausted(event, None) from error
+
+    def _exhausted(self, event: RetryEvent, result: object) -> RetryExhausted:
+        return RetryExhausted(
+            explain_end(event),
+            operation=event.operation,
+            reason=str(event.reason),
+            attempts=event.attempt,
+            elapsed=event.elapsed,
+            code=int(event.code),
+            result=result,
+        )
+
+
+def _runs_inside_itself(spec: OperationSpec) -> bool:
+    """Whether the stack holds a second call of the same decorated function."""
+    frame: FrameType | None = sys._getframe(1)
+    found = 0
+    while frame is not None:
+        if frame.f_code in LAYERS and frame.f_locals.get("spec") is spec:
+            found += 1
+        frame = frame.f_back
+    return found > 1
+
+
+def forget_stale_traceback(error: BaseException, frame: FrameType) -> None:
+    """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
+
+    All attempts are called from `frame`, the first one from its caller: a second entry of either begins the old part.
+    """
+    entry: TracebackType | None = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        if entry.tb_next.tb_frame is frame or entry.tb_next.tb_frame is frame.f_back:
+            entry.tb_next = None
+        entry = entry.tb_next
+
+
+def pause(operation: Operation, event: RetryEvent | None, error: Exception | None, result: object = None) -> bool:
+    """Wait as the event says; return whether the next attempt is to start."""
+    if event is None or event.wait is None:
+        return False
+    try:
+        if event.wait > 0:
+            operation.clock.sleep(event.wait, operation.limits)
+    except BaseException:
+        operation.interrupted(during_attempt=False)
+        raise
+    return operation.resume(error, result)
+
+
+async def apause(
+    operation: Operation, event: RetryEvent | None, error: Exception | None, result: object = None
+) -> bool:
+    """Wait as the event says, letting other tasks run; return whether the next attempt is to start."""
+    if event is None or event.wait is None:
+        return False
+    try:
+        if event.wait > 0:
+            await operation.clock.asleep(event.wait, operation.limits)
+    except BaseException:
+        operation.interrupted(during_attempt=False)
+        raise
+    return operation.resume(error, result)
+
+
+def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Make attempt after attempt, from the second on, until one succeeds or the operation ends."""
+    prepare, judge = operation.context.policy.before_retry, operation.context.policy.judge
+    while True:
+        try:
+            if prepare is not None:
+                prepare(operation.context)
+            result = call(*arguments, **named)
+        except Exception as error:
+            forget_stale_traceback(error, sys._getframe())
+            if not pause(operation, operation.failed(error, arguments, named), error):
+                raise
+            continue
+        except BaseException:
+            operation.interrupted(during_attempt=True)
+            raise
+        if not pause(operation, operation.returned(result, judge(result)), None, result):
+            return result
+
+
+async def aretry(
+    operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """The same as `retry` for a function that returns an awaitable."""
+    prepare, judge = operation.context.policy.before_retry, operation.context.policy.judge
+    while True:
+        try:
+            if prepare is not None:
+                prepared = prepare(operation.context)
+                if isinstance(prepared, Awaitable):
+                    await prepared
+            result = await call(*arguments, **named)
+        except Exception as error:
+            forget_stale_traceback(error, sys._getframe())
+            if not await apause(operation, operation.failed(error, arguments, named), error):
+                raise
+            continue
+        except BaseException:
+            operation.interrupted(during_attempt=True)
+            raise
+        if not await apause(operation, operation.returned(result, judge(result)), None, result):
+            return result

@@ -1,0 +1,54 @@
+"""What kind of callable a thing is: partials, callable objects and descriptors looked through."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+__all__ = ["core", "is_async", "operation_name", "refuse"]
+
+
+def core(function: Any) -> Any:
+    """Return what does the work: inside partials, and a callable object's own ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, type) or inspect.isroutine(function):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004 - not to test it, but to look at it
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it makes a coroutine."""
+    return inspect.iscoroutinefunction(core(function)) or inspect.iscoroutinefunction(function)
+
+
+def operation_name(function: Any) -> str:
+    """Return the module-qualified name, of the inner function for partials, of the class for callable objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not hasattr(function, "__qualname__"):
+        function = type(function)
+    module = getattr(function, "__module__", None)
+    name = str(function.__qualname__)
+    return f"{module}.{name}" if module and module != "builtins" else name
+
+
+def refuse(function: Any) -> None:
+    """Raise TypeError for what cannot be retried by calling it again, saying what to do instead."""
+    inner = core(function)
+    for check, kind in (
+        (inspect.isasyncgenfunction, "an async generator"),
+        (inspect.isgeneratorfunction, "a generator"),
+    ):
+        if check(inner) or check(function):
+            raise TypeError(
+                f"{operation_name(function)} is {kind} function: calling it again would replay what it has yielded "
+                "already. Decorate the function that fetches one item or page, or retry a block inside it: "
+                "for attempt in retry_scope(…): with attempt: …"
+            )
+    if isinstance(function, property | functools.cached_property | functools.partialmethod):
+        kind = type(function).__name__
+        raise TypeError(f"a {kind} cannot be called; put @with_retry below @{kind}, on the function itself")
+    if not callable(function):
+        raise TypeError(f"with_retry takes something that can be called; got {function!r}")

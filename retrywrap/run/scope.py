@@ -1,0 +1,374 @@
+"""`retry_scope`: an allowance and a recorder for what runs inside, calls by its policy, blocks that run again."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from asyncio.events import _get_running_loop
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from retrywrap.decide.backoff import Backoff
+from retrywrap.decide.events import StopReason
+from retrywrap.decide.notes import Note, attach
+from retrywrap.decide.policy import DEFAULTS, RetryPolicy
+from retrywrap.errors import DeadlineExceeded, RetryUsageError
+from retrywrap.record.registry import ErrorRecord, Registry, Stats
+from retrywrap.record.registry import registry as default_registry
+from retrywrap.run import calls
+from retrywrap.run import clock as clocks
+from retrywrap.run.ambient import Recording, ambient
+from retrywrap.run.block import DONE, AsyncBlock, Block
+from retrywrap.run.kinds import is_async, operation_name, refuse
+from retrywrap.run.spec import OperationSpec
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from retrywrap.classifiers.verdict import Classifier
+    from retrywrap.decide.allowance import Allowance
+    from retrywrap.decide.backoff import Interval, Seconds
+    from retrywrap.decide.budget import Budget
+    from retrywrap.decide.context import RetryContext
+    from retrywrap.decide.policy import On
+
+__all__ = ["RetryScope", "retry_scope"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_KNOWN = frozenset({*DEFAULTS, "policy", "registry", "name"})
+_PLAIN = frozenset({int, float, bool, str, type(None), Backoff})
+
+
+class RetryScope:
+    """What `retry_scope` returns. Use it in one of three forms; each use starts with a fresh allowance.
+
+    *As a context manager* it is one allowance for all retries inside: decorated functions draw from their own policy
+    and from the scope's, deadlines nest by minimum, and the scope records what happened. *`call`* and *`acall`* retry a
+    plain function by the scope's policy. *In a loop* it retries a block: ``for attempt in scope: with attempt: …``.
+    """
+
+    # Class attributes, because setting a dozen slots would be most of what a block costs when it succeeds at once.
+    _name: str | None = None
+    _cancelled = False
+    _used = False
+    _link: Recording | None = None
+    _live: WeakSet[Recording] | None = None
+    _token: Token[Allowance] | None = None
+    _record: Registry | None = None
+
+    _spec: OperationSpec
+
+    # --- the allowance
+
+    def link(self, started: float | None = None, name: str | None = None) -> Recording:
+        """Return the scope's allowance: the one in force inside ``with``, else a new one from `started` on."""
+        if self._link is not None:
+            return self._link
+        policy = self.policy
+        if policy.timeout is not None and started is None:
+            started = clocks.current().now()
+        link = Recording(
+            ambient.get(),
+            name=name,
+            deadline=None if policy.timeout is None or started is None else started + policy.timeout,
+        )
+        link.recorder = self._recorder()
+        if self._cancelled:
+            link.cancel()
+        if self._live is None:
+            self._live = WeakSet()
+        self._live.add(link)
+        return link
+
+    def _recorder(self) -> Registry:
+        if self._record is None:
+            self._record = Registry()
+        return self._record
+
+    def _open(self) -> RetryScope:
+        if self._link is not None:
+            raise RetryUsageError("the scope is entered already; one retry_scope(…) serves one with block at a time")
+        link = self.link(name=self.name)
+        link.count(self.policy.max, self.policy.budget)
+        if self.policy.budget is not None:
+            self.policy.budget.begin(clocks.current().now())
+        self._link = link
+        self._token = ambient.set(link)
+        return self
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._token is not None:
+            ambient.reset(self._token)
+        self._link = self._token = None
+        if isinstance(error, Exception) and not self._used and self._recorder().error_count == 0:
+            attach(error, Note.make(_HOW_TO_RETRY, self.name, StopReason.REJECTED, 1))
+
+    def __enter__(self) -> RetryScope:
+        return self._open()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._close(error)
+
+    async def __aenter__(self) -> RetryScope:
+        return self._open()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._close(error)
+
+    # --- blocks
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The policy in force."""
+        return self._spec.policy()
+
+    def __iter__(self) -> Iterator[Block]:
+        if _get_running_loop() is not None or ("trio" in sys.modules and clocks.under_trio()):
+            raise RetryUsageError(
+                "a plain for would block the running event loop; write: async for attempt in retry_scope(…)"
+            )
+        block = Block()
+        block.scope = self
+        if not self._spec.simple:
+            block.begin(self._spec.policy())
+        while True:
+            yield block
+            if block.stage == DONE or block.finished():
+                return
+
+    def __aiter__(self) -> AsyncBlock:
+        block = AsyncBlock()
+        block.scope = self
+        if not self._spec.simple:
+            block.begin(self._spec.policy())
+        return block
+
+    # --- calls
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a plain function, and retry it by the scope's policy.
+
+        Args:
+            function: What to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            TypeError: It is a coroutine function (use `acall`) or a generator function.
+            DeadlineExceeded: The scope's time was over before the call.
+        """
+        if is_async(function):
+            raise TypeError(f"{function!r} is a coroutine function; write: await scope.acall(function, …)")
+        spec, link = self._before_call(function)
+        token = ambient.set(link)
+        try:
+            result: T = calls.call(spec, function, args, kwargs)
+            return result
+        finally:
+            ambient.reset(token)
+
+    async def acall(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await a coroutine function's call, and retry it by the scope's policy.
+
+        Args:
+            function: What to call; anything that returns an awaitable.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            What the awaitable came to.
+
+        Raises:
+            TypeError: It is a generator function.
+            DeadlineExceeded: The scope's time was over before the call.
+        """
+        spec, link = self._before_call(function)
+        token = ambient.set(link)
+        try:
+            result: T = await calls.acall(spec, function, args, kwargs)
+            return result
+        finally:
+            ambient.reset(token)
+
+    def _before_call(self, function: Any) -> tuple[OperationSpec, Recording]:
+        refuse(function)
+        self._used = True
+        spec = self._spec.named(self._spec.name or operation_name(function))
+        link = self.link()
+        if link.deadline is not None and clocks.current().now() > link.deadline:
+            raise DeadlineExceeded(f"the time of the scope {self.name} was over before {function!r} was called")
+        return spec, link
+
+    def carry(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return `function` such that it runs inside this scope wherever it is called: in a worker thread, in a pool.
+
+        Context variables do not follow into threads by themselves.
+
+        Args:
+            function: A function or a coroutine function.
+
+        Returns:
+            A function of the same signature.
+
+        Raises:
+            RetryUsageError: The scope is not entered.
+        """
+        link = self._link
+        if link is None:
+            raise RetryUsageError(
+                "carry() needs the scope entered: with retry_scope(…) as scope: pool.submit(scope.carry(f))"
+            )
+
+        @functools.wraps(function)
+        def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+            token = ambient.set(link)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                ambient.reset(token)
+
+        @functools.wraps(function)
+        async def acarried(*args: Any, **kwargs: Any) -> Any:
+            token = ambient.set(link)
+            try:
+                return await function(*args, **kwargs)  # type: ignore[misc]  # a coroutine function, by is_async
+            finally:
+                ambient.reset(token)
+
+        return acarried if is_async(function) else carried  # type: ignore[return-value]  # same signature, by wraps
+
+    # --- state
+
+    @property
+    def name(self) -> str:
+        """As what the scope is recorded: its ``name=``, else the function that uses it."""
+        if self._name is None:
+            self._name = self._spec.name or f"retry_scope in {_user()}"
+        return self._name
+
+    def block_spec(self) -> OperationSpec:
+        """Return the spec of a block's operation."""
+        return self._spec.named(self.name)
+
+    def remaining(self) -> float | None:
+        """Return the seconds left to the scope and all around it, never below 0.0; None: no limit, or not entered."""
+        deadline = None if self._link is None else self._link.deadline
+        return None if deadline is None else max(0.0, deadline - clocks.current().now())
+
+    def cancel(self) -> None:
+        """End every wait inside, now and later: each operation lets its last error out. Any thread may call it."""
+        self._cancelled = True
+        for link in list(self._live or ()):
+            link.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    @property
+    def last_error(self) -> ErrorRecord:
+        """The newest error inside; falsy while there is none."""
+        return self._recorder().last_error
+
+    @property
+    def errors(self) -> tuple[ErrorRecord, ...]:
+        """The newest errors inside, oldest first."""
+        return self._recorder().errors
+
+    @property
+    def error_count(self) -> int:
+        """Failed attempts inside."""
+        return self._recorder().error_count
+
+    @property
+    def retry_count(self) -> int:
+        """Attempts after the first inside, counted when they end."""
+        return self._recorder().retry_count
+
+    def stats(self, operation: str | None = None) -> Stats:
+        """Return the counts of one operation inside; of all where none is named.
+
+        Raises:
+            KeyError: No operation of that name failed inside.
+        """
+        return self._recorder().stats(operation)
+
+    def __repr__(self) -> str:
+        return f"<retry_scope {self.name}: {self.policy!r}>"
+
+
+_HOW_TO_RETRY = (
+    "retrywrap: Python cannot run the body of a with block again, and nothing inside it was retried. To retry a block, "
+    "write: for attempt in retry_scope(…): with attempt: …  To retry a call, write: scope.call(function, …)"
+)
+
+
+def _user() -> str:
+    """Return the qualified name of the innermost function on the stack that is not retrywrap's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("retrywrap.run."):
+        frame = frame.f_back
+    return "?" if frame is None else f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+
+
+def _spec(given: dict[str, Any]) -> OperationSpec:
+    """Validate the arguments of `retry_scope`."""
+    unknown = given.keys() - _KNOWN
+    if unknown:
+        raise TypeError(f"retry_scope() has no parameter {min(unknown)!r}; it has: {', '.join(sorted(_KNOWN))}")
+    arguments = {key: value for key, value in given.items() if key in DEFAULTS}
+    name = given.get("name")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str; got {name!r}")
+    return OperationSpec(arguments, given.get("policy"), name or "", given.get("registry", default_registry))
+
+
+@functools.lru_cache(maxsize=1000, typed=True)
+def _plain_spec(**given: Any) -> OperationSpec:
+    """Return the spec of arguments that were validated before; a cache must keep no object of the application alive."""
+    if not all(type(value) in _PLAIN for value in given.values()):
+        raise TypeError("not plain")
+    return _spec(given)
+
+
+if TYPE_CHECKING:
+
+    def retry_scope(
+        *,
+        max: int | None = 10,
+        interval: Interval = 5,
+        timeout: Seconds | None = None,
+        attempt_timeout: Seconds | None = None,
+        on: On | None = None,
+        classifier: Classifier | Iterable[Classifier] | None = None,
+        results: Callable[[Any], Any] | None = None,
+        idempotent: bool = True,
+        nested: Literal["once", "multiply"] = "once",
+        before_retry: Callable[[RetryContext], Any] | None = None,
+        budget: Budget | str | None = None,
+        policy: RetryPolicy | str | None = None,
+        registry: Registry = default_registry,
+        name: str | None = None,
+        reraise: bool = True,
+    ) -> RetryScope: ...
+
+else:
+
+    def retry_scope(**given: Any) -> RetryScope:
+        scope = RetryScope()
+        try:
+            scope._spec = _plain_spec(**given)
+        except Exception:  # unhashable, not plain, or wrong: what is wrong is said below, without this context
+            pass
+        else:
+            return scope
+        scope._spec = _spec(given)
+        return scope

@@ -1,0 +1,87 @@
+"""What a decorated function or a scope knows of itself: its name, its registry, and its policy as it is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+from retrywrap.decide import policy as policies
+from retrywrap.decide.checks import shown
+from retrywrap.decide.policy import PolicyBook, RetryPolicy, resolve
+from retrywrap.record.registry import Registry
+
+__all__ = ["OperationSpec"]
+
+
+class OperationSpec:
+    """The name, the registry and the policy of one kind of operation.
+
+    Attributes:
+        simple: Whether the happy path needs nothing but the call: no clock, no budget, no look at the result. What
+            configuration may change (``max`` and ``interval`` alone) does not bear on it; a named policy may.
+
+    The policy is resolved when it is first needed and again after each `configure`, since defaults and named policies
+    may change; explicit arguments are validated here, at once.
+
+    Raises:
+        TypeError: An argument has the wrong type, or is not known.
+        ValueError: An argument is out of range.
+    """
+
+    __slots__ = ("_book", "_policy", "arguments", "base", "name", "registry", "simple")
+
+    def __init__(
+        self, arguments: Mapping[str, Any], base: RetryPolicy | str | None, name: str, registry: Registry
+    ) -> None:
+        if not isinstance(base, RetryPolicy | str | None):
+            raise TypeError(f"policy must be a RetryPolicy or the name of one; got {shown(base)}")
+        if not isinstance(registry, Registry):
+            raise TypeError(f"registry must be a Registry; got {shown(registry)}")
+        self.arguments = arguments
+        self.base = base
+        self.name = name
+        self.registry = registry
+        self.simple = False
+        self._book: PolicyBook | None = None
+        self._policy: RetryPolicy
+        if isinstance(base, str):
+            self._check_arguments()
+        else:
+            self.simple = _is_simple(self.policy())
+
+    def _check_arguments(self) -> None:
+        """Validate what can be validated before the named policy is known."""
+        checked = {"timeout": 0} if self.arguments.get("max", 0) is None else {}
+        RetryPolicy(**{**checked, **self.arguments})
+
+    def policy(self) -> RetryPolicy:
+        """Return the policy in force.
+
+        Raises:
+            ConfigurationError: The policy is named, and no policy of that name is defined.
+        """
+        book = policies.book.current or policies.book.get()
+        if book is not self._book:
+            self._policy = resolve(self.arguments, self.base)
+            self._book = book
+        return self._policy
+
+    def named(self, name: str) -> OperationSpec:
+        """Return the same under another name."""
+        other = copy(self)
+        other.name = name
+        return other
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that make an equal decorator."""
+        return {**self.arguments, "policy": self.base, "name": self.name, "registry": self.registry}
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.name}: {self.policy()!r}>" if not isinstance(self.base, str) else f"<{self.name}: {self.base!r}>"
+        )
+
+
+def _is_simple(policy: RetryPolicy) -> bool:
+    return all(getattr(policy, name) is None for name in ("timeout", "attempt_timeout", "budget", "results"))

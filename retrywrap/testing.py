@@ -1,0 +1,141 @@
+"""Testing code that retries: virtual time, retries switched off, a clean slate between tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from retrywrap import config, reports
+from retrywrap.decide import budget
+from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.decide.checks import check_seconds
+from retrywrap.record.registry import registry
+from retrywrap.run import clock as clocks
+
+__all__ = ["VirtualClock", "disabled", "reset"]
+
+
+class VirtualClock(clocks.Clock):
+    """Virtual time for everything of retrywrap, in every thread: waits are recorded and take no real time.
+
+    Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once (an async wait
+    lets other tasks run once). ``attempt_timeout`` still measures real time, since it limits code that is not
+    retrywrap's.
+
+    >>> import retrywrap
+    >>> @retrywrap.with_retry(max=3, interval=5)
+    ... def flaky():
+    ...     raise ConnectionResetError("peer went away")
+    >>> with VirtualClock() as clock:
+    ...     try:
+    ...         flaky()
+    ...     except ConnectionResetError:
+    ...         pass
+    >>> clock.waits
+    [5.0, 5.0, 5.0]
+
+    Args:
+        start: Seconds since the epoch at which it begins.
+        random: The number in [0, 1) that jitter sees: 0.5 gives each wait in the middle of its range.
+
+    Attributes:
+        waits: The seconds of each wait so far, in order.
+
+    Raises:
+        TypeError: An argument is no number.
+        ValueError: `start` is negative or not finite, or `random` is outside [0, 1).
+    """
+
+    def __init__(self, start: float = 1_000_000_000.0, *, random: float = 0.5) -> None:
+        self._start = check_seconds(start, "start")
+        if check_seconds(random, "random") >= 1:
+            raise ValueError(f"random must be in [0, 1); got {random!r}")
+        self._random = random
+        self._elapsed = 0.0
+        self._lock = threading.Lock()
+        self._before: list[clocks.Clock] = []
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        """Return the virtual seconds since the clock was made."""
+        return self._elapsed
+
+    def epoch(self) -> float:
+        """Return the seconds since the epoch at which the clock was made."""
+        return self._start
+
+    def random(self) -> float:
+        """Return the pinned number."""
+        return self._random
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: what the code under test would have spent.
+
+        Args:
+            seconds: How much.
+
+        Raises:
+            TypeError: It is no number.
+            ValueError: It is negative or not finite.
+        """
+        passed = check_seconds(seconds, "seconds")
+        with self._lock:
+            self._elapsed += passed
+
+    def sleep(self, seconds: float, limits: Allowance) -> None:
+        """Record a wait and let its time pass; nothing passes where it was cancelled before it began."""
+        if limits.cancelled:
+            return
+        with self._lock:
+            self.waits.append(seconds)
+            self._elapsed += seconds
+
+    async def asleep(self, seconds: float, limits: Allowance) -> None:
+        """The same as `sleep`, after letting other tasks run once."""
+        await clocks.checkpoint()
+        self.sleep(seconds, limits)
+
+    @property
+    def waited(self) -> float:
+        """The sum of all waits, in seconds."""
+        return sum(self.waits)
+
+    def __enter__(self) -> VirtualClock:
+        self._before.append(clocks.replace(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        clocks.replace(self._before.pop())
+
+    def __repr__(self) -> str:
+        return f"<VirtualClock at {self._elapsed:g} s, {len(self.waits)} waits>"
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Make every operation of retrywrap run once, in every thread, inside the ``with`` block.
+
+    Failures are classified, recorded and let out as ever; there is no second attempt and no wait.
+    """
+    before = clocks.enable(False)
+    try:
+        yield
+    finally:
+        clocks.enable(before)
+
+
+def reset() -> None:
+    """Put all global state of retrywrap back to what it was at import.
+
+    That is: the registry's contents, the configuration and its error log, budgets known by name, what was reported
+    once, and `retrywrap.shutdown`. Subscriptions and registered classifiers of the application stay.
+    """
+    registry.reset()
+    config.reset()
+    budget.forget_names()
+    reports.forget()
+    PROCESS.reopen()

@@ -1,0 +1,23 @@
+"""Build script: the metadata stands in setup.cfg; here is only what that cannot say."""
+
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.sdist import sdist
+
+
+class CompleteSdist(sdist):
+    """A source distribution with its tests and documentation, so that it can be tested without the repository."""
+
+    def make_distribution(self) -> None:
+        """Add the folders that setuptools leaves out."""
+        for folder in ("docs", "tests"):
+            found = (path for path in Path(folder).rglob("*") if path.is_file())
+            self.filelist.extend(str(path) for path in found if not {"_build", "__pycache__"} & set(path.parts))
+        self.filelist.extend(str(path) for path in Path().glob("*.md"))
+        self.filelist.sort()
+        self.filelist.remove_duplicates()
+        super().make_distribution()
+
+
+setup(cmdclass={"sdist": CompleteSdist})

@@ -1,0 +1,24 @@
+"""Fixtures of the whole suite: every test starts from a clean process-wide state, and time stands still on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from retrywrap import testing
+
+
+@pytest.fixture(autouse=True)
+def _clean_state() -> Iterator[None]:
+    """Registry, configuration, listeners, named budgets and shutdown are as in a fresh process, before and after."""
+    testing.reset()
+    yield
+    testing.reset()
+
+
+@pytest.fixture
+def clock() -> Iterator[testing.VirtualClock]:
+    """A virtual clock in force: waits take no time, and ``clock.waits`` lists them."""
+    with testing.VirtualClock() as virtual:
+        yield virtual
