@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 
 import retrywrap
 
@@ -47,6 +49,43 @@ def fences_to_blocks(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: 
     lines[:] = written
 
 
+def constants_own_text(_app: Sphinx, what: str, name: str, obj: Any, _options: Any, lines: list[str]) -> None:
+    """Give a constant the text that follows it where it is defined, instead of its class's; an error code its message."""
+    if what != "data":
+        return
+    leaf = name.rpartition(".")[2]
+    if isinstance(obj, retrywrap.ErrorCode):
+        lines[:] = [f"``{int(obj)}``: {obj.message}."]
+        return
+    for module in [module for module in sys.modules if module.split(".")[0] == "retrywrap"]:
+        text = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", leaf))
+        if text:
+            lines[:] = text
+            return
+
+
+def colons_are_text(_app: Sphinx, what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Keep napoleon from taking what stands before a colon for a type: the annotations tell the types.
+
+    It looks for one in the first line of ``Returns`` and of an attribute's text; an empty one satisfies it.
+    """
+    if what in {"attribute", "data", "property"} and ":" in lines[0]:
+        lines[0] = f": {lines[0]}"
+    for number, line in enumerate(lines[:-1]):
+        if line.strip() == "Returns:":
+            text = lines[number + 1]
+            indent = len(text) - len(text.lstrip())
+            lines[number + 1] = f"{text[:indent]}: {text[indent:]}"
+
+
+def skip_fields(_app: Sphinx, _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of named tuples: the class describes them."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the hook above."""
+    """Connect the hooks above."""
+    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-process-docstring", colons_are_text, priority=400)  # before napoleon's
+    app.connect("autodoc-process-docstring", constants_own_text)
     app.connect("autodoc-process-docstring", fences_to_blocks)

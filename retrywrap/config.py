@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from retrywrap.decide import policy as policies
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.checks import check_seconds, shown
-from retrywrap.decide.policy import PolicyBook, RetryPolicy
+from retrywrap.decide.events import RetryEvent
+from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
+from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import new_lock
-from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.record import hooks, log
 from retrywrap.record.registry import registry
 
@@ -28,13 +29,14 @@ __all__ = ["Settings", "configure", "parse", "read", "reset", "settings"]
 _PREFIX = "RETRYWRAP_"
 _SECTION = "incremental_bitmap"
 _UINT32 = 2**32 - 1
+_SECRET = "key", "secret", "token", "passw", "credential"
 
 
 class Settings(NamedTuple):
-    """The configuration in force, under the plugin's names.
+    """The configuration in force, under the plugin's names. Its ``repr`` shows no secret.
 
     Attributes:
-        enable: False: every operation that names no policy runs once.
+        enable: False: operations that give neither ``max`` nor a policy run once.
         error_retry_max: Retries after the first call, where the code says nothing else.
         error_retry_interval: Seconds between attempts, where the code says nothing else.
         error_store_path: Directory of the error log; None: no error log.
@@ -54,6 +56,11 @@ class Settings(NamedTuple):
     events: bool = True
     policies: Mapping[str, Mapping[str, Any]] = {}
     coordinator: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        coordinator = {key: "***" if _is_secret(key) else value for key, value in self.coordinator.items()}
+        fields = {**self._asdict(), "coordinator": coordinator}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
 
 class _Bad(Exception):
@@ -97,7 +104,14 @@ def _text(value: object) -> str:
 
 
 def _path(value: object) -> str:
-    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    try:
+        usable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise _Bad("a path")
+    return text
 
 
 class _Text(str):
@@ -124,12 +138,33 @@ _COORDINATOR: dict[str, Callable[[object], Any]] = {
     "compression_level": _uint,
 }
 _DOTTED = {"error.retry.max": "error_retry_max", "error.retry.interval": "error_retry_interval"}
-_BACKOFFS = {"fixed": fixed, "linear": linear, "exponential": exponential, "decorrelated": decorrelated, "fibonacci": fibonacci}
+_BACKOFFS = {
+    "fixed": fixed,
+    "linear": linear,
+    "exponential": exponential,
+    "decorrelated": decorrelated,
+    "fibonacci": fibonacci,
+}
+
+
+def _is_secret(key: object) -> bool:
+    name = str(key).rpartition(".")[2].lower()
+    return any(word in name for word in _SECRET)
+
+
+def _shown(key: object, value: object) -> str:
+    """Return a value for a message; what may be a secret, or may hold one, is not shown."""
+    if _is_secret(key):
+        return "'***'"
+    if isinstance(value, Mapping):
+        return "{…}"
+    return "[…]" if isinstance(value, list | tuple) else shown(value)
 
 
 def _refuse(source: str, key: str, value: object, expected: str) -> ConfigurationError:
-    hidden = "'***'" if "key" in key.rpartition(".")[2] else shown(value)
-    return ConfigurationError(f"{source}: {key} = {hidden}: expected {expected}; nothing of this configuration was applied")
+    return ConfigurationError(
+        f"{source}: {key} = {_shown(key, value)}: expected {expected}; nothing of this configuration was applied"
+    )
 
 
 def _read_key(source: str, key: str, value: object, place: str = "") -> tuple[str, Any]:
@@ -137,8 +172,8 @@ def _read_key(source: str, key: str, value: object, place: str = "") -> tuple[st
     name = _DOTTED.get(key, key)
     check = _KEYS.get(name) or _COORDINATOR.get(name)
     if check is None:
-        known = ", ".join([*_KEYS, *_COORDINATOR])
-        raise ConfigurationError(f"{source}: unknown key {place}{key} = {shown(value)}; known: {known}")
+        known = ", ".join([*_KEYS, *_DOTTED, *_COORDINATOR])
+        raise ConfigurationError(f"{source}: unknown key {place}{key} = {_shown(key, value)}; known: {known}")
     try:
         return name, check(value)
     except _Bad as bad:
@@ -157,10 +192,20 @@ def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _read_policies(source: str, tables: object) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each named policy."""
+    if not isinstance(tables, Mapping):
+        raise _refuse(source, "policies", tables, "a table of policies by their names")
+    for name in tables:
+        if not isinstance(name, str) or not name:
+            raise _refuse(source, f"policies.{shown(name)}", tables[name], "a policy's name that is a text, not empty")
+    return {name: _read_policy(source, name, table) for name, table in tables.items()}
+
+
 def _read_policy(source: str, name: str, table: object) -> dict[str, Any]:
     """Return a named policy's parameters, checked by making the policy."""
     if isinstance(table, RetryPolicy):
-        return table.settings()
+        return {**DEFAULTS, **table.settings()}  # all of them, because a policy that was made leaves nothing open
     place = f"policies.{name}"
     if not isinstance(table, Mapping):
         raise _refuse(source, place, table, "a table of parameters, or a RetryPolicy")
@@ -169,17 +214,26 @@ def _read_policy(source: str, name: str, table: object) -> dict[str, Any]:
     try:
         if isinstance(interval, Mapping):
             parameters["interval"] = _read_backoff(interval)
+        elif isinstance(interval, list):
+            parameters["interval"] = tuple(interval)  # the list may change, when nobody looks at it any more
+        _check_names(parameters)
         RetryPolicy(**{"max": 10, **parameters})
-    except (TypeError, ValueError, KeyError) as bad:
+    except (TypeError, ValueError) as bad:
         raise ConfigurationError(f"{source}: [{place}] {bad}; nothing of this configuration was applied") from None
     return parameters
+
+
+def _check_names(parameters: Mapping[Any, object]) -> None:
+    for name, value in parameters.items():
+        if name not in DEFAULTS:
+            raise ValueError(f"unknown parameter {name} = {_shown(name, value)}; known: {', '.join(DEFAULTS)}")
 
 
 def _read_backoff(table: Mapping[str, Any]) -> Any:
     """Return the backoff of ``interval = {backoff = "exponential", base = 0.1, cap = 20}``."""
     arguments = dict(table)
     kind = arguments.pop("backoff", None)
-    if kind not in _BACKOFFS:
+    if not isinstance(kind, str) or kind not in _BACKOFFS:
         raise ValueError(f"interval.backoff must be one of {', '.join(_BACKOFFS)}; got {shown(kind)}")
     first = {"fixed": "seconds", "linear": "start"}.get(kind, "base")
     if first not in arguments:
@@ -192,18 +246,25 @@ def _read_tables(source: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of one TOML document: ``[plugins.incremental_bitmap]``, dotted names, ``[policies.*]``."""
     rest = _flatten(document)
     plugins, named = rest.pop("plugins", {}), rest.pop("policies", {})
-    for key, value in (("plugins", plugins), ("policies", named)):
-        if not isinstance(value, Mapping):
-            raise _refuse(source, key, value, "a table")
+    if not isinstance(plugins, Mapping):
+        raise _refuse(source, "plugins", plugins, "a table")
     ours = plugins.get(_SECTION, {})
     if not isinstance(ours, Mapping):
         raise _refuse(source, f"plugins.{_SECTION}", ours, "a table")
+    return {
+        **_read_keys(source, rest, ""),
+        **_read_keys(source, _flatten(ours), f"plugins.{_SECTION}."),
+        "policies": _read_policies(source, named),
+    }
+
+
+def _read_keys(source: str, table: Mapping[str, Any], place: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for table, place in ((rest, ""), (_flatten(ours), f"plugins.{_SECTION}.")):
-        for key, value in table.items():
-            name, checked = _read_key(source, key, value, place)
-            found[name] = checked
-    found["policies"] = {name: _read_policy(source, name, table) for name, table in named.items()}
+    for key, value in table.items():
+        name, checked = _read_key(source, key, value, place)
+        if name in found:
+            raise _refuse(source, place + key, value, f"no second spelling of {name}")
+        found[name] = checked
     return found
 
 
@@ -217,7 +278,7 @@ def parse(text: str | bytes, source: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text if isinstance(text, str) else text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib lets out what Python itself says of endless numbers
         raise ConfigurationError(f"{source}: not valid TOML: {error}; nothing of it was applied") from error
 
 
@@ -230,13 +291,16 @@ def read(document: Mapping[str, Any], source: str = "config") -> Settings:
     return _settings(_read_tables(source, document))
 
 
-def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    source = os.fspath(path)
+def _read_file(path: object) -> dict[str, Any]:
+    if not isinstance(path, str | os.PathLike) or not isinstance(source := os.fspath(path), str):
+        raise TypeError(f"file must be the path of a TOML file, or a mapping of the same form; got {shown(path)}")
     try:
         with open(source, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise ConfigurationError(f"{source}: cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{source or shown(source)}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null byte, or text that cannot be the name of a file
+        raise ConfigurationError(f"{shown(source)}: cannot be read: {error}") from error
     return _read_tables(source, parse(content, source))
 
 
@@ -256,21 +320,31 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+class _State(NamedTuple):
+    """What is in force; replaced as a whole.
+
+    Attributes:
+        file: What files said so far; None: none was read, not even the one that the environment names.
+        keywords: What `configure` was told so far.
+        settings: What that and the environment amount to.
+        error_log: Where errors are written.
+    """
+
+    file: dict[str, Any] | None = None
+    keywords: dict[str, Any] = {}
+    settings: Settings = Settings()
+    error_log: ErrorLog | None = None
+
+
 class _InForce:
-    """What is in force now, and what it has put up."""
+    """Holds the state in force."""
 
     def __init__(self) -> None:
         self.lock = new_lock()
-        self.file: dict[str, Any] = {}
-        self.keywords: dict[str, Any] = {}
-        self.settings = Settings()
-        self.error_log: ErrorLog | None = None
-        self.log_path: str | None = None
-        self.end_log: Callable[[], None] = lambda: None
-        self.end_events: Callable[[], None] | None = None
+        self.state = _State()
 
 
-_state = _InForce()
+_in_force = _InForce()
 
 
 def configure(
@@ -293,7 +367,7 @@ def configure(
 
     Args:
         file: A TOML file in taosX's form, or a mapping of the same form.
-        enable: False: every operation that names no policy runs once.
+        enable: False: operations that give neither ``max`` nor a policy run once.
         error_retry_max: Retries after the first call, where the code says nothing else.
         error_retry_interval: Seconds between attempts, where the code says nothing else.
         error_store_path: Directory of the error log.
@@ -307,15 +381,12 @@ def configure(
 
     Raises:
         ConfigurationError: Something in it is not what was expected: the message names source, key, value and what is.
+        TypeError: `file` is neither a path nor a mapping.
     """
-    keywords = {
-        key: value
-        for key, value in locals().items()
-        if key in _KEYS and value is not None
-    }
-    checked = dict(_read_key("configure()", key, value) for key, value in keywords.items())
-    checked["policies"] = {n: _read_policy("configure()", n, t) for n, t in (policies or {}).items()}
-    read: dict[str, Any] | None = None
+    keywords = {key: value for key, value in locals().items() if key in _KEYS and value is not None}
+    checked = _read_keys("configure()", keywords, "")
+    checked["policies"] = _read_policies("configure()", {} if policies is None else policies)
+    read: dict[str, Any] = {}
     if isinstance(file, Mapping):
         read = _read_tables("configure()", file)
     elif file is not None:
@@ -323,37 +394,59 @@ def configure(
     return _apply(read, checked)
 
 
-def _apply(file: dict[str, Any] | None, keywords: dict[str, Any]) -> Settings:
+def _apply(file: dict[str, Any], keywords: dict[str, Any]) -> Settings:
+    """Put in force what a file and keywords add to what was there before, and what the environment says now."""
     environment = _read_environment(os.environ)
     path = os.environ.get(_PREFIX + "CONFIG")
-    if file is None and not _state.file and path:
-        file = _read_file(path)
-    with _state.lock:
-        files = _merge(_state.file, file or {})
-        words = _merge(_state.keywords, keywords)
-        merged = _merge(_merge(files, environment), words)
-        found = _settings(merged)
-        _state.file, _state.keywords, _state.settings = files, words, found
-    _put_in_force(found)
-    return found
+    named = _read_file(path) if _in_force.state.file is None and path else {}
+    while True:  # until no other thread has been quicker; the lock is not held while something new is made
+        before = _in_force.state
+        files = _merge(named if before.file is None else before.file, file)
+        words = _merge(before.keywords, keywords)
+        found = _settings(_merge(_merge(files, environment), words))
+        if _replace(before, _State(files, words, found, _error_log(before, found)), _book(found)):
+            return found
+
+
+def _replace(before: _State, after: _State, book: PolicyBook | None) -> bool:
+    """Put a state in force, unless the one that it was made from is not in force any more."""
+    with _in_force.lock:
+        if _in_force.state is not before:
+            return False
+        _in_force.state = after
+        policies.book.current = book
+    if before.error_log is not None and before.error_log is not after.error_log:
+        before.error_log.close()
+    while registry.error_buffer_size != (size := _in_force.state.settings.error_buffer_size):
+        registry.resize(size)  # again, where another thread has put another size in force meanwhile
+    return True
+
+
+def _error_log(before: _State, found: Settings) -> ErrorLog | None:
+    path = _log_path(found)
+    if path == _log_path(before.settings):
+        return before.error_log
+    if path is None:
+        return None
+    from retrywrap.record.store import ErrorLog
+
+    return ErrorLog(path)
+
+
+def _log_path(found: Settings) -> str | None:
+    return found.error_store_path if found.enable_error_logging else None
 
 
 def _settings(merged: Mapping[str, Any]) -> Settings:
+    """Return settings that share nothing that can be changed with what is kept."""
     ours = {key: value for key, value in merged.items() if key not in _COORDINATOR}
+    ours["policies"] = {name: dict(parameters) for name, parameters in merged["policies"].items()}
     return Settings(**ours, coordinator={key: value for key, value in merged.items() if key in _COORDINATOR})
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     named = {**old.get("policies", {}), **new.get("policies", {})}
     return {**old, **new, "policies": named}
-
-
-def _put_in_force(found: Settings) -> None:
-    policies.book.current = _book(found)
-    if registry.error_buffer_size != found.error_buffer_size:
-        registry.resize(found.error_buffer_size)
-    _switch_events(found.events)
-    _switch_log(found.error_store_path if found.enable_error_logging else None)
 
 
 def _book(found: Settings) -> PolicyBook:
@@ -365,49 +458,38 @@ def _book(found: Settings) -> PolicyBook:
     return PolicyBook(defaults, {**presets, **found.policies})
 
 
-def _switch_events(on: bool) -> None:
-    if on and _state.end_events is None:
-        _state.end_events = hooks.subscribe(log.emit)
-    elif not on and _state.end_events is not None:
-        _state.end_events()
-        _state.end_events = None
-
-
-def _switch_log(path: str | None) -> None:
-    current = _state.error_log
-    if path == _state.log_path:
-        return
-    _state.end_log()
-    _state.end_log = lambda: None
-    if current is not None:
-        current.close()
-    _state.error_log, _state.log_path = None, path
-    if path is not None:
-        from retrywrap.record.store import ErrorLog
-
-        store = _state.error_log = ErrorLog(path)
-        _state.end_log = hooks.subscribe(
-            lambda event: store.write(int(event.time * 1000), int(event.code), event.message) if event.is_error else None
-        )
+def _current() -> _State:
+    """Return what is in force, reading the environment first where nothing was configured yet."""
+    policies.book.get()
+    return _in_force.state
 
 
 def settings() -> Settings:
     """Return the settings in force, reading the environment first where nothing was configured yet."""
-    policies.book.get()
-    return _state.settings
+    return _current().settings
 
 
 def reset() -> None:
     """Forget every configuration; the environment is read again when it is next needed."""
-    _state.file, _state.keywords, _state.settings = {}, {}, Settings()
-    _switch_log(None)
-    _switch_events(True)
-    policies.book.current = None
+    while not _replace(_in_force.state, _State(), None):
+        pass
 
 
 def _load() -> PolicyBook:
-    return _book(_apply(None, {}))
+    return _book(_apply({}, {}))
+
+
+def _log_event(event: RetryEvent) -> None:
+    if _current().settings.events:
+        log.emit(event)
+
+
+def _store_error(event: RetryEvent) -> None:
+    error_log = _current().error_log
+    if error_log is not None and event.is_error:
+        error_log.write(int(event.time * 1000), int(event.code), event.message)
 
 
 policies.book.load = _load
-_switch_events(True)
+hooks.subscribe(_log_event)
+hooks.subscribe(_store_error)

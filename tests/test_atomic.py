@@ -278,12 +278,24 @@ def test_path_below_a_file(target: Path) -> None:
         replace_file(target / "below", NEW)
 
 
+@pytest.fixture
+def _no_replacing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make sure that no failing test can cost the machine a device."""
+
+    def refuse(source: str, destination: str) -> None:
+        raise AssertionError(f"{destination} would have been replaced")
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+
+@pytest.mark.usefixtures("_no_replacing")
 def test_null_device() -> None:
     """A device is written, not replaced."""
     assert replace_file("/dev/null", NEW) == len(NEW)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
+@pytest.mark.usefixtures("_no_replacing")
 def test_full_device() -> None:
     """A full device says so, stays a device, and no descriptor is left."""
     before = descriptors()

@@ -185,7 +185,7 @@ def test_output_without_an_encoding(logs: Path, monkeypatch: pytest.MonkeyPatch)
         ("2024-02-01", 4),
         ("90s", 0),
         ("8s", 2),
-        (" 8.5 s ", 1),
+        (" 9.1 s ", 1),
         ("1m", 0),
         ("2h", 0),
         ("1d", 0),
@@ -193,7 +193,7 @@ def test_output_without_an_encoding(logs: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_since(logs: Path, capsys: pytest.CaptureFixture[str], when: str, first: int) -> None:
-    """A point in time may be an ISO time, local unless it says otherwise, epoch seconds or milliseconds, or how long ago."""
+    """WHEN may be an ISO time, local unless it says otherwise, epoch seconds or milliseconds, or how long ago."""
     every = ["Network connection failed", "not allowed", "again", "héllo 连接"]
     now = MOMENT / 1000 + 9.6
     assert messages(capsys, logs, "--since", when, now=lambda: now) == every[first:]
@@ -293,7 +293,7 @@ def test_broken_lines_are_counted(logs: Path, capsys: pytest.CaptureFixture[str]
 def test_unreadable_file_makes_the_status_one(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that cannot be read is told of, the others are shown, and the exit status says that something is missing."""
+    """A file that cannot be read is told of, the others are shown, and the status says that something is missing."""
 
     def refuse(name: str, mode: str) -> Any:
         if name.endswith("_1.log"):

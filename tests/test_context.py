@@ -214,7 +214,8 @@ def test_scopes_are_drawn_from_innermost_first_and_restored() -> None:
 
 def test_budgets_are_paid_once_each_and_given_back() -> None:
     """A budget that policy and scope share is paid once; where one refuses, the others get their price back."""
-    shared, empty = RetryBudget(), RetryBudget(capacity=1)
+    shared, empty = RetryBudget(), RetryBudget(capacity=14)
+    empty.withdraw(0.0, False)
     scope = Allowance(PROCESS, name="scope")
     scope.count(None, shared)
     context = RetryContext(RetryPolicy(budget=shared), limits=scope)

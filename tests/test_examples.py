@@ -25,6 +25,7 @@ import contextlib
 import doctest
 import inspect
 import io
+import logging
 import os
 import re
 import subprocess
@@ -36,6 +37,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import structlog
 
 from retrywrap.testing import VirtualClock
 
@@ -206,12 +208,18 @@ def run_page(page: Path, namespace: dict[str, object], environment: dict[str, st
 
 @pytest.fixture
 def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder to work in, and a clock that does not make anybody wait."""
+    """An empty folder to work in, a clock that does not make anybody wait, and logging that no page inherits."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    loggers = [logging.getLogger(), logging.getLogger("retrywrap")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     with VirtualClock():
         yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("_workplace")

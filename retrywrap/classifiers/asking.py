@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from retrywrap.classifiers.guard import exact_int, is_error, read, type_name
-from retrywrap.classifiers.redact import safe_message, safe_text
+from retrywrap.classifiers.redact import safe_text
 from retrywrap.classifiers.rows import UNKNOWN
 from retrywrap.classifiers.verdict import Classifier, Effect, Verdict
 from retrywrap.codes import ErrorCode
@@ -16,45 +16,50 @@ from retrywrap.reports import report_once
 __all__ = ["ask", "check_classifier", "check_verdict", "name_of"]
 
 _LONGEST_REPR = 100
+_DEFAULT_RULES = ("user", "code")  # what `Verdict` and `Verdict.of` put where the classifier says nothing
 
 
-def ask(classifier: Classifier, value: object) -> Verdict | None:
+def ask(classifier: Classifier, value: object, origin: str = "user") -> Verdict | None:
     """Return what a classifier says of an error or a result; None: not its business.
+
+    Of an error, a verdict may come without a message: the chain puts the error's own.
 
     Args:
         classifier: If it raises, or returns what no classifier returns, that is logged once as an error of the logger
             ``retrywrap``, and counts as None.
         value: The error or the result.
+        origin: How the classifier came here: how the rule's name begins, unless it gives its own.
     """
     try:
-        return _understood(classifier(value), classifier, value)
+        return _understood(classifier(value), value, f"{origin}.{name_of(classifier)}")
     except Exception:
         report_once(classifier, f"the classifier {name_of(classifier)} failed; taken as 'not mine'")
         return None
 
 
-def _understood(answer: object, classifier: Classifier, value: object) -> Verdict | None:
+def _understood(answer: object, value: object, rule: str) -> Verdict | None:
     if answer is None or answer is False:
         return None
     if answer is True:
-        return Verdict(ErrorCode.UNKNOWN, _text(value), retryable=True, rule=f"user.{name_of(classifier)}")
-    if isinstance(answer, ErrorCode):
-        return Verdict.of(answer, _text(value), rule=f"user.{name_of(classifier)}")
+        return Verdict(ErrorCode.UNKNOWN, _text(value), retryable=True, rule=rule)
     if inspect.iscoroutine(answer):
         answer.close()
+    if isinstance(answer, ErrorCode):
+        answer = Verdict(answer, retryable=answer.retryable, rule=rule)
     if not isinstance(answer, Verdict):
         raise TypeError(f"a classifier returns a Verdict, an ErrorCode, True, or None; got {_shown(answer)}")
     if answer.rule == UNKNOWN.rule:
         return None
-    rule = f"user.{name_of(classifier)}" if answer.rule == "user" else answer.rule
-    return check_verdict(answer._replace(message=safe_text(answer.message) or _text(value), rule=rule))
+    verdict = check_verdict(answer)
+    if verdict.code == 0 and is_error(value):
+        raise ValueError("an exception is no success; for 'do not retry' give another code and retryable=False")
+    rule = rule if verdict.rule in _DEFAULT_RULES else safe_text(verdict.rule)
+    return verdict._replace(message=safe_text(verdict.message) or _text(value), rule=rule)
 
 
 def _text(value: object) -> str:
-    """Return an error's text; of a result only its type, because it may be anything."""
-    if is_error(value):
-        return safe_message(value)  # type: ignore[arg-type]  # is_error narrows nothing: it trusts only the type itself
-    return safe_text(f"the returned {type_name(type(value))} was called a failure")
+    """Return what to say of a result: only its type, because it may be anything. An error's text comes from the chain."""
+    return "" if is_error(value) else safe_text(f"the returned {type_name(type(value))} was called a failure")
 
 
 def check_verdict(verdict: Verdict) -> Verdict:
@@ -67,6 +72,9 @@ def check_verdict(verdict: Verdict) -> Verdict:
     code = exact_int(verdict.code)
     if code is None:
         raise TypeError(f"code must be an ErrorCode; got {_shown(verdict.code)}")
+    for name in ("message", "rule"):
+        if type(getattr(verdict, name)) is not str:
+            raise TypeError(f"{name} must be a str; got {_shown(getattr(verdict, name))}")
     for name in ("retryable", "forbid", "throttled"):
         if type(getattr(verdict, name)) is not bool:
             raise TypeError(f"{name} must be True or False; got {_shown(getattr(verdict, name))}")
@@ -80,7 +88,7 @@ def check_verdict(verdict: Verdict) -> Verdict:
     return verdict if type(verdict.code) is ErrorCode else verdict._replace(code=ErrorCode(code))
 
 
-def check_classifier(value: object, name: str) -> Classifier:
+def check_classifier(value: Any, name: str) -> Classifier:
     """Return a function that can be asked.
 
     Raises:
@@ -88,14 +96,18 @@ def check_classifier(value: object, name: str) -> Classifier:
     """
     if isinstance(value, type) and issubclass(value, BaseException):
         raise TypeError(
-            f"{name} must be a function that takes an error; got the exception class {type_name(value)}: give it as on=, "
-            "or to retrywrap.classifiers.register together with its code"
+            f"{name} must be a function that takes an error; got the exception class {type_name(value)}: give it as "
+            "on=, or to retrywrap.classifiers.register together with its code"
         )
     if isinstance(value, type) or not callable(value):
-        raise TypeError(f"{name} must be a function that takes an error and returns a Verdict or None; got {_shown(value)}")
+        raise TypeError(
+            f"{name} must be a function that takes an error and returns a Verdict or None; got {_shown(value)}"
+        )
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
-        raise TypeError(f"{name} must be a plain function: it decides at once; got the coroutine function {_shown(value)}")
-    return value
+        raise TypeError(
+            f"{name} must be a plain function: it decides at once; got the coroutine function {_shown(value)}"
+        )
+    return cast("Classifier", value)
 
 
 def name_of(thing: Any) -> str:

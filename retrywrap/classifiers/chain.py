@@ -1,179 +1,20 @@
-"""The chain of classifiers: who is asked what an error means, in which order, and the verdict where nobody knows."""
+"""The default chain, and who speaks for it: what users registered, what entry points bring, and the tables."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from retrywrap.classifiers.asking import ask, check_classifier, name_of
-from retrywrap.classifiers.guard import is_error, type_name
+from retrywrap.classifiers.asking import ask, check_classifier
+from retrywrap.classifiers.links import Chain, is_known
 from retrywrap.classifiers.plugins import plugin_rows
-from retrywrap.classifiers.redact import safe_message
-from retrywrap.classifiers.registration import State, book, function_row
-from retrywrap.classifiers.results import judge_result
-from retrywrap.classifiers.rows import UNKNOWN, Row
-from retrywrap.classifiers.tables import forbidden, rows_for
+from retrywrap.classifiers.registration import book
+from retrywrap.classifiers.rows import Row
+from retrywrap.classifiers.tables import rows_for
 from retrywrap.classifiers.verdict import Classifier, Verdict
-from retrywrap.classifiers.walk import Step, Walk
-from retrywrap.reports import report_once
+from retrywrap.classifiers.walk import Step
 
 __all__ = ["DEFAULT", "Chain", "as_chain", "ask", "classify", "explain", "is_known"]
-
-
-class _Plan(NamedTuple):
-    """The rows to ask about one class. Holds the class weakly, and the state of registration that it was made from."""
-
-    cls: weakref.ref[type]
-    state: State
-    rows: tuple[Row, ...]
-
-
-class Chain:
-    """Asks classifiers in order; the first that answers wins. A chain is a classifier itself, one that always answers.
-
-    What is no `Exception`, and a cancellation, is refused before anybody is asked. Whom no classifier of a chain knows is
-    unknown: not retryable, with the rule ``"unknown"``.
-
-    >>> from retrywrap import ErrorCode
-    >>> def quota(error):
-    ...     return ErrorCode.DISK_FULL if "quota" in str(error) else None
-    >>> Chain(quota)(RuntimeError("over quota")).code.name
-    'DISK_FULL'
-    >>> Chain(quota)(ConnectionResetError()).rule
-    'unknown'
-
-    Args:
-        *classifiers: Functions, or chains, that are asked in this order.
-        base: The chain that is asked after them; None: nobody is. ``retrywrap.classify`` is the default chain's face, and
-            ``classifier=`` puts functions before that chain.
-
-    Raises:
-        TypeError: Something is no classifier.
-    """
-
-    __slots__ = ("_parts", "_plans", "base", "classifiers")
-
-    def __init__(self, *classifiers: Classifier, base: Chain | None = None) -> None:
-        if base is not None and not isinstance(base, Chain):
-            raise TypeError(f"base must be a Chain, which is asked after the classifiers, or None; got {base!r:.100}")
-        self.classifiers = tuple(check_classifier(classifier, "classifier") for classifier in classifiers)
-        self.base = base
-        self._parts: tuple[Row | Chain, ...] = tuple(
-            part if isinstance(part, Chain) else function_row(part, "user")
-            for part in (*self.classifiers, *(() if base is None else (base,)))
-        )
-        self._plans: dict[int, _Plan] = {}
-
-    def __call__(self, error_or_result: object) -> Verdict:
-        """Return the verdict on an exception, or on what an operation returned.
-
-        Args:
-            error_or_result: An exception (an instance), or any value.
-
-        Raises:
-            TypeError: An exception class was given.
-        """
-        if not is_error(error_or_result):
-            return self._of_result(error_or_result)
-        error: BaseException = error_or_result  # type: ignore[assignment]  # by the type itself
-        return _with_text(self._guarded(error, None), error)
-
-    def extend(self, *classifiers: Classifier) -> Chain:
-        """Return a chain that asks these first, then this one.
-
-        Args:
-            *classifiers: Functions, or chains.
-        """
-        return Chain(*classifiers, base=self) if classifiers else self
-
-    def explain(self, error_or_result: object) -> list[Step]:
-        """Return the way to the verdict, which is the last step: who was asked, in order, and what came of it.
-
-        Args:
-            error_or_result: An exception (an instance), or any value.
-
-        Raises:
-            TypeError: An exception class was given.
-        """
-        steps: list[Step] = []
-        if is_error(error_or_result):
-            error: BaseException = error_or_result  # type: ignore[assignment]  # by the type itself
-            verdict = _with_text(self._guarded(error, Walk(self._ask, error, steps)), error)
-        else:
-            verdict = self._of_result(error_or_result)
-        note = "the verdict" if is_known(verdict) else "nobody knows it: not retried"
-        return [*steps, Step(verdict.rule, verdict, note)]
-
-    def _of_result(self, result: object) -> Verdict:
-        for classifier in self._functions():
-            verdict = ask(classifier, result)
-            if verdict is not None:
-                return verdict
-        return judge_result(result)
-
-    def _functions(self) -> Iterator[Classifier]:
-        """Yield the classifiers of this chain that were given by hand: they may know results as well."""
-        for part in (*self.classifiers, *(() if self.base is None else (self.base,))):
-            if isinstance(part, Chain):
-                yield from part._functions()
-            else:
-                yield part
-
-    def _guarded(self, error: BaseException, walk: Walk | None) -> Verdict:
-        try:
-            return self._ask(error, walk)
-        except Exception:  # a fault in a table of ours must not hide the operation's error
-            report_once(type(self)._guarded, f"retrywrap's own classification of a {type_name(type(error))} failed")
-            return UNKNOWN
-
-    def _ask(self, error: BaseException, walk: Walk | None) -> Verdict:
-        cls = type(error)
-        plan = self._plans.get(id(cls))
-        if plan is None or plan.state is not book.state or plan.cls() is not cls:
-            plan = self._make_plan(cls)
-        for row in plan.rows:
-            answer = row.answer
-            if answer is None:
-                if row.judge is not None:
-                    answer = row.judge(error)
-                elif row.through is not None:
-                    walk = walk or Walk(self._ask, error)
-                    answer = row.through(error, walk)
-                if answer is not None and not answer.rule:
-                    answer = answer._replace(rule=row.rule)
-            if walk is not None:
-                walk.note(row, answer)
-            if answer is not None:
-                return answer
-        return UNKNOWN
-
-    def _make_plan(self, cls: type[BaseException]) -> _Plan:
-        key = id(cls)
-        plans = self._plans
-        never = forbidden(cls)
-        rows = never or tuple(self._rows_for(cls))
-        plan = _Plan(weakref.ref(cls, lambda _: plans.pop(key, None)), book.state, rows)
-        plans[key] = plan
-        return plan
-
-    def _rows_for(self, cls: type[BaseException]) -> Iterator[Row]:
-        for part in self._parts:
-            if isinstance(part, Chain):
-                yield from part._rows_for(cls)
-            else:
-                yield part
-
-    def __repr__(self) -> str:
-        names = [repr(part) if isinstance(part, Chain) else name_of(part) for part in self.classifiers]
-        return f"Chain({', '.join([*names, f'base={self.base!r}'])})"
-
-    def __reduce__(self) -> tuple[Callable[..., Chain], tuple[object, ...]]:
-        return _chain, (self.classifiers, self.base)
-
-
-def _chain(classifiers: tuple[Classifier, ...], base: Chain | None) -> Chain:
-    return Chain(*classifiers, base=base)
 
 
 class _Default(Chain):
@@ -198,14 +39,6 @@ DEFAULT: Chain = _Default()
 """The default chain: what users registered, what entry points bring, and the tables."""
 
 
-def _with_text(verdict: Verdict, error: BaseException) -> Verdict:
-    """Return a verdict that carries the text of the error in question, where it has no text of its own."""
-    if verdict.message:
-        return verdict
-    code, _, retryable, retry_after, effect, rule, forbid, throttled = verdict
-    return Verdict(code, safe_message(error), retryable, retry_after, effect, rule, forbid, throttled)
-
-
 def as_chain(classifier: Classifier | Iterable[Classifier] | None) -> Chain:
     """Return the chain that a parameter ``classifier=`` means.
 
@@ -220,9 +53,10 @@ def as_chain(classifier: Classifier | Iterable[Classifier] | None) -> Chain:
         return DEFAULT
     if isinstance(classifier, Chain):
         return classifier
-    if isinstance(classifier, Iterable) and not isinstance(classifier, str | bytes | type):
-        return DEFAULT.extend(*classifier)
-    return DEFAULT.extend(check_classifier(classifier, "classifier"))
+    given: Any = classifier
+    if callable(given) or isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return DEFAULT.extend(check_classifier(given, "classifier"))
+    return DEFAULT.extend(*given)
 
 
 def classify(error_or_result: object) -> Verdict:
@@ -244,7 +78,7 @@ effect='none', rule='stdlib.errno.ECONNREFUSED', forbid=False, throttled=False)
 
 
 def explain(error_or_result: object) -> list[Step]:
-    """Return the way to the default chain's verdict, which is the last step: who was asked, in order, and what came of it.
+    """Return the way to the default chain's verdict, which is the last step: who was asked, in order, and what came.
 
     Args:
         error_or_result: As for `classify`.
@@ -253,12 +87,3 @@ def explain(error_or_result: object) -> list[Step]:
         TypeError: An exception class was given.
     """
     return DEFAULT.explain(error_or_result)
-
-
-def is_known(verdict: Verdict) -> bool:
-    """Return whether any rule knew the error.
-
-    Args:
-        verdict: What a chain said of it.
-    """
-    return verdict.rule != UNKNOWN.rule

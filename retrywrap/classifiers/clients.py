@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from retrywrap.classifiers.guard import key_of, read
+from retrywrap.classifiers.guard import key_of, lineage, read
 from retrywrap.classifiers.http import by_attributes
 from retrywrap.classifiers.rows import Entry, again, inside, never, table
 from retrywrap.classifiers.verdict import Verdict
@@ -30,7 +30,7 @@ _CONNECT = inside("__cause__", "__context__", default=_UNREACHED)
 def _by_aiohttp_status(error: Any) -> Verdict | None:
     """Judge an answer; one that is no HTTP comes as status 400 too, and is no word of the server's."""
     cause = read(error, "__cause__")
-    if cause is not None and key_of(type(cause))[1] in {"aiohttp.BadHttpMessage", "aiohttp.BadStatusLine"}:
+    if any(key_of(base)[1] == "aiohttp.BadHttpMessage" for base in lineage(type(cause))):
         return never(ErrorCode.DATA_CORRUPTION, rule="aiohttp.unparsable")
     return by_attributes(error)
 

@@ -53,7 +53,7 @@ def type_name(cls: type) -> str:
 def key_of(cls: type) -> tuple[str, str]:
     """Return the root of a class's module, and the key of its table row: ``("http", "http.IncompleteRead")``."""
     try:
-        module = _MODULE(cls)
+        module: Any = _MODULE(cls)
     except AttributeError:  # somebody deleted it
         module = None
     root = str.partition(module, ".")[0] if issubclass(type(module), str) else ""

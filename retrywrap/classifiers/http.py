@@ -47,7 +47,7 @@ def _rejected(status: int) -> Effect:
 _STATUS = _rows()
 
 
-def by_status(status: object, headers: object = None, method: object = None, now: float | None = None) -> Verdict | None:
+def by_status(status: object, headers: object = None, method: object = None) -> Verdict | None:
     """Return what an HTTP status means; None for what is none between 400 and 599.
 
     Args:
@@ -55,13 +55,12 @@ def by_status(status: object, headers: object = None, method: object = None, now
         headers: The answer's headers, for the server's hint.
         method: The request's method. A 500, and any 5xx that no table knows, is retryable only if this is known and
             idempotent: vendors disagree on what it says of the request.
-        now: See `parse_retry_after`.
     """
     number = exact_int(status)
     if number is None or not 400 <= number <= 599:
         return None
     verdict = _STATUS.get(number) or _server_error(number, method)
-    hint = None if headers is None else parse_retry_after(headers, now)
+    hint = None if headers is None else parse_retry_after(headers)
     return verdict if hint is None else verdict._replace(retry_after=hint)
 
 
@@ -79,9 +78,9 @@ def by_attributes(thing: object) -> Verdict | None:
     """
     response = read(thing, "response")
     for carrier, name in ((response, "status_code"), (thing, "status_code"), (thing, "status")):
-        status = read(carrier, name)
-        if status is not None and exact_int(status) is not None:
-            return by_status(status, read(carrier, "headers"), _method(response, thing))
+        number = exact_int(read(carrier, name))
+        if number is not None and 400 <= number <= 599:
+            return by_status(number, read(carrier, "headers"), _method(response, thing))
     return None
 
 

@@ -55,6 +55,7 @@ def _load() -> Iterator[Row]:
             classifier = check_classifier(entry.load(), f"the entry point {entry.name} = {entry.value}")
         except Exception:
             name = f"{entry.name} = {entry.value}"
-            report_once(_culprits.setdefault(name, name), f"the entry point {name} of {GROUP} failed; going on without it")
+            who = _culprits.setdefault(name, name)  # entry points are made anew each time; this stays
+            report_once(who, f"the entry point {name} of {GROUP} failed; going on without it")
             continue
         yield function_row(classifier, "plugin")

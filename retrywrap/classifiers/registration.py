@@ -1,4 +1,4 @@
-"""The classifiers that users register, and those that installed distributions bring: one immutable state, replaced whole."""
+"""What users register, and what installed distributions bring: one immutable state, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from retrywrap.locks import new_lock
 
 __all__ = ["State", "book", "function_row", "register", "unregister"]
 
+_NOTHING_SAID = {"retryable": None, "effect": "unknown", "retry_after": None, "forbid": False}
 _Target = TypeVar("_Target", bound=Callable[..., Any])
 
 
@@ -61,7 +62,9 @@ book = _Book()
 def function_row(classifier: Classifier, origin: str) -> Row:
     """Return the row that asks a classifier."""
     name = name_of(classifier)
-    return Row(f"{origin}.{name}", f"the {origin} classifier {name}", judge=functools.partial(ask, classifier))
+    return Row(
+        f"{origin}.{name}", f"the {origin} classifier {name}", judge=functools.partial(ask, classifier, origin=origin)
+    )
 
 
 @overload
@@ -98,8 +101,8 @@ def register(
 ) -> Any:
     """Make the default chain know an exception type, or ask a classifier, before its own tables.
 
-    Three forms: ``register(MyError, ErrorCode.NETWORK, retryable=True)``, ``register(function)``, and ``@register`` over
-    a function, or ``@register(None, ErrorCode.NETWORK)`` over an exception class.
+    Three forms: ``register(MyError, ErrorCode.NETWORK, retryable=True)``, ``register(function)``, and ``@register``
+    over a function, or ``@register(None, ErrorCode.NETWORK)`` over an exception class.
 
     Args:
         target: An exception type, which stands for its subclasses too, or a classifier. Functions are asked first, in
@@ -118,14 +121,14 @@ def register(
         ValueError: The type is registered with another meaning (`unregister` it first), or is never retried, or nothing
             is said of it, or a value is out of range.
     """
-    options: dict[str, Any] = {"effect": effect, "retry_after": retry_after, "forbid": forbid}
+    options: dict[str, Any] = {"retryable": retryable, "effect": effect, "retry_after": retry_after, "forbid": forbid}
     if target is None:
-        return lambda target: register(target, code, retryable=retryable, **options)
-    silent = code is None and retryable is None and options == {"effect": "unknown", "retry_after": None, "forbid": False}
+        return lambda target: register(target, code, **options)
+    silent = code is None and options == _NOTHING_SAID
     if isinstance(target, type) and issubclass(target, BaseException):
         if silent:
-            raise ValueError(f"give {type_name(target)} a code, such as ErrorCode.NETWORK, or say retryable=True or False")
-        _register_type(target, _meaning(target, code, retryable, options))
+            raise ValueError(f"give {type_name(target)} a code, such as ErrorCode.NETWORK, or retryable=True or False")
+        _register_type(target, _meaning(target, code, **options))
     elif not silent:
         raise TypeError("code and options belong to an exception type; a classifier function answers by itself")
     else:
@@ -133,15 +136,17 @@ def register(
     return target
 
 
-def _meaning(target: type[BaseException], code: Any, retryable: Any, options: Mapping[str, Any]) -> Verdict:
+def _meaning(target: type[BaseException], code: Any, retryable: Any, **options: Any) -> Verdict:
     if forbidden(target):
         raise ValueError(f"{type_name(target)} is never retried, whatever is registered for it")
-    said = check_verdict(Verdict(ErrorCode.UNKNOWN if code is None else code, rule=_rule(target), **options))
-    return check_verdict(said._replace(retryable=said.code.retryable if retryable is None else retryable))
-
-
-def _rule(target: type) -> str:
-    return f"registered.{key_of(target)[1]}"
+    rule = f"registered.{key_of(target)[1]}"
+    said = check_verdict(Verdict(ErrorCode.UNKNOWN if code is None else code, rule=rule, **options))
+    if said.code == 0:
+        raise ValueError("code must be an error's; SUCCESS is none. For 'do not retry' give retryable=False")
+    if retryable and said.forbid:
+        raise ValueError("forbid=True and retryable=True contradict each other; leave one out")
+    default = said.code.retryable and not said.forbid
+    return check_verdict(said._replace(retryable=default if retryable is None else retryable))
 
 
 def _register_type(target: type[BaseException], verdict: Verdict) -> None:
@@ -151,7 +156,8 @@ def _register_type(target: type[BaseException], verdict: Verdict) -> None:
         _, before = state.types.get(id(target), (target, row))
         if before != row:
             raise ValueError(
-                f"{type_name(target)} is registered already, as {before.answer}; retrywrap.classifiers.unregister it first"
+                f"{type_name(target)} is registered already, as {before.answer}; "
+                "retrywrap.classifiers.unregister it first"
             )
         book.state = state._replace(types={**state.types, id(target): (target, row)})
 

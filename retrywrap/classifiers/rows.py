@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from retrywrap.classifiers.guard import lineage, key_of, read
+from retrywrap.classifiers.guard import key_of, lineage, read
 from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
 
@@ -110,8 +110,8 @@ def inside(*names: str, default: Verdict | None = None) -> Through:
     """Return an entry that looks for the real error inside another one.
 
     Args:
-        *names: The attributes that may hold it, in order; ``"args"`` means each argument. The first that the chain knows
-            wins.
+        *names: The attributes that may hold it, in order; ``"args"`` means each argument. The first that the chain
+            knows wins.
         default: The answer where the chain knows none of them.
     """
 
@@ -138,13 +138,10 @@ def _held(error: BaseException, name: str) -> Sequence[object]:
 
 def error_context(error: BaseException) -> BaseException | None:
     """Return ``__context__`` where it can be the cause: a library's own error or an `OSError`, not suppressed."""
-    if read(error, "__suppress_context__"):
+    if read(error, "__suppress_context__") is True:
         return None
-    context = read(error, "__context__")
-    bases = lineage(type(context))
-    if OSError in bases or any(key_of(base)[0] in _CONTEXT_ROOTS for base in bases):
-        return context
-    return None
+    context: BaseException | None = read(error, "__context__")
+    return context if issubclass(type(context), OSError) or follows_context(type(context)) else None
 
 
 def follows_context(cls: type) -> bool:
@@ -153,7 +150,7 @@ def follows_context(cls: type) -> bool:
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return what several failures amount to together: retryable only if each is, without effect only if none had any."""
+    """Return what failures (one at least) amount to: retryable only if each is, without effect only if none had any."""
     each = list(verdicts)
     first = next((v for v in each if v.forbid), None) or next((v for v in each if not v.retryable), each[0])
     return first._replace(

@@ -94,7 +94,7 @@ def _by_exit(error: Any) -> Verdict | None:
         verdict = program_exit(read(error, "cmd"), read(error, "returncode"))
     except Exception:  # the command may be anything
         return None
-    return verdict if verdict.code != 0 and verdict.rule != UNKNOWN.rule else None
+    return None if verdict.code == 0 or verdict.rule == UNKNOWN.rule else verdict._replace(message="")
 
 
 def _by_files(error: Any) -> Verdict | None:
@@ -114,12 +114,14 @@ _TALKERS = frozenset({"ftplib", "multiprocessing"})
 
 def _by_raiser(error: BaseException) -> Verdict | None:
     """Judge an EOFError by who raised it: a cut-off archive and a dropped connection look the same."""
-    last: TracebackType | None = error.__traceback__
+    last = read(error, "__traceback__")
+    if type(last) is not TracebackType:
+        return None
     for _ in range(_MOST_FRAMES):
-        if last is None or last.tb_next is None:
+        if last.tb_next is None:
             break
         last = last.tb_next
-    module = None if last is None else dict.get(last.tb_frame.f_globals, "__name__")
+    module = dict.get(last.tb_frame.f_globals, "__name__")
     root = module.partition(".")[0] if type(module) is str else ""
     if root in _READERS:
         return never(ErrorCode.DATA_CORRUPTION, rule="stdlib.EOFError.archive")

@@ -17,7 +17,8 @@ from retrywrap.codes import ErrorCode
 __all__ = ["FAMILIES", "forbidden", "rows_for"]
 
 _STDLIB = (
-    "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile zipfile zlib"
+    "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile "
+    "zipfile zlib"
 )
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -48,11 +49,10 @@ def _rows_of(cls: type) -> list[Row]:
 
 
 def forbidden(cls: type[BaseException]) -> tuple[Row, ...]:
-    """Return the row that forbids the retry of a cancellation, and of all that is no `Exception`; () for any other class."""
-    bases = lineage(cls)
+    """Return the row that forbids a retry, for a cancellation and all that is no `Exception`; else ()."""
     # Unlike asyncio's, this cancellation is an Exception.
-    cancelled = any(key_of(base)[1] == "concurrent.CancelledError" for base in bases)
-    if Exception in bases and not cancelled:
+    cancelled = any(key_of(base)[1] == "concurrent.CancelledError" for base in lineage(cls))
+    if issubclass(cls, Exception) and not cancelled:
         return ()
     rule = f"never.{type_name(cls)}"
     return (Row(rule, "what is never retried", answer=Verdict(ErrorCode.UNKNOWN, rule=rule, forbid=True)),)

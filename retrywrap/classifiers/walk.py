@@ -52,7 +52,7 @@ class Walk:
         self.steps = steps
 
     def __call__(self, other: object, via: str) -> Verdict | None:
-        """Return the chain's verdict on an error inside; None where it is no `Exception`, or unknown, or too deep inside.
+        """Return the chain's verdict on an error inside; None where it is no `Exception`, unknown, or too deep inside.
 
         Args:
             other: What may be an error.
@@ -79,6 +79,8 @@ class Walk:
 
     def note(self, row: Row, answer: Verdict | None) -> None:
         """Note what a row said."""
+        if self.steps is None:
+            return
         if answer is None:
             self._say(row.rule, None, f"{row.note}: not its business")
             return

@@ -51,7 +51,7 @@ class Child:
         if not (self._shared and received.by_group):
             self._send(received.number)
         if received.number == getattr(signal, "SIGTSTP", None):
-            os.kill(os.getpid(), signal.SIGSTOP)  # until somebody sends SIGCONT, which is passed on too
+            _stop()
 
     def wait(self, signals: Signals, limit: float | None, receive: Callable[[Received], None]) -> int:
         """Wait until it has ended.
@@ -77,7 +77,7 @@ class Child:
             self._kill_rest()
         return status
 
-    def wait_plainly(self, limit: float | None) -> int:
+    def wait_plainly(self, signals: Signals, limit: float | None, receive: Callable[[Received], None]) -> int:
         """The same as `wait` where signals cannot be gathered: their handlers run meanwhile."""
         try:
             return self._process.wait(limit)
@@ -121,7 +121,17 @@ class Child:
     def _stop_with_it(self) -> None:
         """Stop as well where it was stopped, so that the shell that waits for us has its terminal again."""
         if self._shared and os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG) is not None:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            _stop()
+
+
+def _stop() -> None:
+    """Stop as SIGTSTP stops a process that does not catch it, until SIGCONT comes, which is passed on as well.
+
+    SIGSTOP would stop us even where nobody is there to continue us, such as under ``ssh -t`` without a shell.
+    """
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
 
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)

@@ -45,6 +45,8 @@ def _exception(text: str) -> BaseException:
     kind = _find(name)
     if arguments is None:
         return _make_bare(kind)
+    if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int and not named:
+        arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but is surely meant to
     try:
         return kind(*arguments, **named)
     except Exception as error:

@@ -13,7 +13,7 @@ from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.run import clock as clocks
 
-__all__ = ["Countdown", "Progress", "say"]
+__all__ = ["Countdown", "Progress", "is_live", "say"]
 
 _CLEAR = "\r\x1b[K"
 
@@ -40,9 +40,18 @@ class Countdown(clocks.Clock):
     def __init__(self, inner: clocks.Clock, show: Callable[[int], None]) -> None:
         self._inner = inner
         self._show = show
-        self.now = inner.now  # type: ignore[method-assign]  # all but waiting is the inner clock's
-        self.epoch = inner.epoch  # type: ignore[method-assign]  # the same
-        self.random = inner.random  # type: ignore[method-assign]  # the same
+
+    def now(self) -> float:
+        """Return the inner clock's seconds."""
+        return self._inner.now()
+
+    def epoch(self) -> float:
+        """Return the inner clock's epoch."""
+        return self._inner.epoch()
+
+    def random(self) -> float:
+        """Return the inner clock's random number."""
+        return self._inner.random()
 
     def sleep(self, seconds: float, limits: Allowance) -> None:
         """Wait in steps that end where another whole number of seconds is left."""
@@ -61,15 +70,13 @@ class Progress:
 
     Args:
         operation: The operation's name.
-        limit: The text of ``--timeout``, as it was given.
-        ended_by: Returns the name of the signal that ended the retrying, or None.
+        why_final: Returns why a failure was not followed by another attempt.
         live: Whether waits are counted down.
     """
 
-    def __init__(self, operation: str, limit: str | None, ended_by: Callable[[], str | None], *, live: bool) -> None:
+    def __init__(self, operation: str, why_final: Callable[[RetryEvent], str], *, live: bool) -> None:
         self._operation = operation
-        self._limit = limit
-        self._ended_by = ended_by
+        self._why_final = why_final
         self._live = live
         self._line = self._after = ""
 
@@ -96,18 +103,6 @@ class Progress:
             self._line, self._after = f"retrywrap run: {line}", f" after {wait:.3g} s"
         else:
             say(f"{line} in {wait:.3g} s" if wait else f"{line} at once")
-
-    def _why_final(self, event: RetryEvent) -> str:
-        attempts = "1 attempt" if event.attempt == 1 else f"{event.attempt} attempts"
-        signal_name = self._ended_by()
-        if signal_name is not None:
-            return f"ended by {signal_name} after {attempts}"
-        if event.reason is StopReason.TIMED_OUT:
-            return f"gave up after {attempts}: another would not begin within --timeout {self._limit}"
-        if event.reason is StopReason.REJECTED:
-            forced = event.rule in ("run.no_retry_on", "run.signal")
-            return "not retried" if forced else "not retried (--retry-on would change that)"
-        return f"gave up after {attempts}"
 
 
 def _columns() -> int:

@@ -8,33 +8,14 @@ program, 126 where it cannot be run.
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from retrywrap.classifiers.verdict import Verdict
-from retrywrap.cli.options import add_waiting, read_count, read_interval, read_seconds
-from retrywrap.cli.usage import UsageError
-from retrywrap.codes import ErrorCode
-from retrywrap.errors import DeadlineExceeded, RetryExhausted
-from retrywrap.run import clock as clocks
+from retrywrap.cli.options import add_waiting
 
 if TYPE_CHECKING:
     import argparse
 
-    from retrywrap.cli.child import Child
-    from retrywrap.cli.signals import Received, Signals
-    from retrywrap.decide.context import RetryContext
-    from retrywrap.run.scope import RetryScope
-
 __all__ = ["add_parser", "run"]
-
-_NOT_EXECUTABLE, _NOT_FOUND, _TOO_LONG = 126, 127, 124
-_HIGHEST = 255
-_WANTED_ENDS = {129, 130, 131, 143}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -46,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="retry a program by its exit status",
         usage="retrywrap run [options] -- COMMAND ...",
         description="Run a program, and run it again where its exit status says that this may help.",
-        epilog="Exit status: the program's last one; 128+N where signal N ended it; 124 where an attempt took too long; "
+        epilog="Exit status: the program's last one; 128+N where signal N ended it; 124 where it took too long; "
         "126 and 127 where it cannot be run.",
         allow_abbrev=False,
     )
@@ -78,42 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: The environment or a configuration file cannot be used.
     """
     from retrywrap import config
+    from retrywrap.cli.runner import Runner
     from retrywrap.cli.signals import Signals
 
     runner = Runner(arguments)
-    config.configure(error_store_path=arguments.store, enable_error_logging=arguments.store and True, events=False)
-    with runner.told(), Signals(runner.receive) as runner.signals:
-        status = runner.run()
+    config.configure(
+        error_store_path=arguments.store, enable_error_logging=None if arguments.store is None else True, events=False
+    )
+    with runner.told(), Signals(runner.receive) as signals:
+        status = runner.run(signals)
     return status if status >= 0 else 128 - status
-
-
-class Runner:
-    """One use of ``retrywrap run``."""
-
-    signals: Signals
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        from retrywrap.classifiers.programs import program_name
-        from retrywrap.cli.signals import has_terminal
-        from retrywrap.run.scope import retry_scope
-
-        command = arguments.program[1:] if arguments.program[:1] == ["--"] else arguments.program
-        if not command:
-            raise UsageError("run: there is nothing to run; write: retrywrap run [options] -- COMMAND ...")
-        self.command: list[str] = command
-        self.name: str = arguments.name or program_name(command) or "program"
-        self.quiet: bool = arguments.quiet
-        self.retry_on = _read_statuses(arguments.retry_on, "--retry-on")
-        self.no_retry_on = _read_statuses(arguments.no_retry_on, "--no-retry-on")
-        both = self.retry_on & self.no_retry_on
-        if both and "any" not in ",".join(arguments.retry_on):
-            raise UsageError(f"--retry-on and --no-retry-on both name {min(both)}: leave it out of one of them")
-        self.limit = _seconds(arguments.attempt_timeout, "--attempt-timeout")
-        self.timeout: str | None = arguments.timeout
-        self.scope: RetryScope = retry_scope(**self._policy(arguments))
-        self.shared = has_terminal()
-        self.stdin = Input(None if self.quiet else self._say)
-        self.child: Child | None = None
-        self.overdue = False
-        self.ended_by: int | None = None
-        self.ended_idle = False

@@ -69,8 +69,7 @@ def subscribe(listener: Listener) -> Callable[[], None]:
 
 
 def _is_plain(listener: Any) -> bool:
-    call = getattr(type(listener), "__call__", listener)
-    return callable(listener) and not inspect.iscoroutinefunction(listener) and not inspect.iscoroutinefunction(call)
+    return callable(listener) and not any(map(inspect.iscoroutinefunction, (listener, type(listener).__call__)))
 
 
 def publish(event: RetryEvent, recorders: Iterable[Recorder]) -> None:

@@ -1,4 +1,4 @@
-"""Event → structlog line. structlog is loaded at the first event; the application's configuration of it is respected."""
+"""Event → structlog line. structlog is loaded at the first event; its configuration is the application's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.locks import new_lock
 
 __all__ = ["emit"]
 
@@ -38,16 +39,13 @@ def _keys(event: RetryEvent) -> dict[str, Any]:
 
 
 def _logger() -> Any:
-    """Return the application's structlog logger; where it configured none, one that ends in the stdlib logger ``retrywrap``.
+    """Return the application's structlog logger; where it configured none, one that ends in the standard library's.
 
     structlog's own default prints to stdout, which belongs to the program's output.
     """
-    import structlog
-
+    structlog, logging = _loaded or _load()
     if _is_configured(structlog):
         return structlog.get_logger("retrywrap")
-    import logging
-
     return structlog.wrap_logger(
         logging.getLogger("retrywrap"),
         processors=[structlog.contextvars.merge_contextvars, _render],
@@ -57,18 +55,41 @@ def _logger() -> Any:
     )
 
 
-def _is_configured(structlog: Any) -> bool:
-    """Whether structlog would do anything but print its defaults to stdout.
+_loading = new_lock()
+_loaded: tuple[Any, Any] | None = None
 
-    `structlog.is_configured` alone does not tell: it stays True after `structlog.testing.capture_logs`, which puts the
-    defaults back.
+
+def _load() -> tuple[Any, Any]:
+    """Import structlog and logging; no fork meanwhile, because a child could never get through an import begun here."""
+    global _loaded
+    with _loading:
+        import logging
+
+        import structlog
+
+        _loaded = structlog, logging
+    return _loaded
+
+
+def _is_configured(structlog: Any) -> bool:
+    """Whether the application has configured structlog.
+
+    `structlog.is_configured` alone does not tell: after `structlog.testing.capture_logs`, which puts the defaults back,
+    it stays True. So what is configured is compared with the defaults, object by object.
     """
     if not structlog.is_configured():
         return False
     config = structlog.get_config()
-    printing = type(config["logger_factory"]) is structlog.PrintLoggerFactory and config["logger_factory"]._file is None
-    ends = config["processors"][-1] if config["processors"] else None
-    return not (printing and isinstance(ends, structlog.dev.ConsoleRenderer) and len(config["processors"]) == 6)
+    if config["cache_logger_on_first_use"]:
+        return True
+    if any(config[key] is not _builtin(structlog, key) for key in ("context_class", "logger_factory", "wrapper_class")):
+        return True
+    return list(map(id, config["processors"])) != list(map(id, _builtin(structlog, "processors") or ()))
+
+
+def _builtin(structlog: Any, key: str) -> Any:
+    """Return one of structlog's defaults, for which it has no public name; None where it is called otherwise."""
+    return getattr(structlog._config, f"_BUILTIN_DEFAULT_{key.upper()}", None)
 
 
 def _render(_: Any, __: str, event: dict[str, Any]) -> str:

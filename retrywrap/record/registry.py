@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from retrywrap.classifiers.redact import safe_text
 from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import shown
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import new_lock
 from retrywrap.record.hooks import publish
@@ -19,6 +20,7 @@ __all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry
 RECORDED = "error.recorded"
 _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
+_LARGEST_BUFFER = 2**32 - 1
 _OTHERS = "(others)"
 
 
@@ -87,12 +89,7 @@ class Stats(NamedTuple):
     def failed(self) -> int:
         """Operations that ended without success."""
         return (
-            self.exhausted
-            + self.rejected
-            + self.timed_out
-            + self.budget_denied
-            + self.nested_refused
-            + self.cancelled
+            self.exhausted + self.rejected + self.timed_out + self.budget_denied + self.nested_refused + self.cancelled
         )
 
 
@@ -103,6 +100,9 @@ class Snapshot(dict[str, Any]):
         raise TypeError("a snapshot does not change; dict(snapshot) is a copy that can")
 
     __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a dict is copied and unpickled item by item, which would be refused
+        return Snapshot, (dict(self),)
 
 
 class _Counts(dict[str, float]):
@@ -123,7 +123,7 @@ class Registry:
 
     Raises:
         TypeError: `error_buffer_size` is no int.
-        ValueError: `error_buffer_size` is negative.
+        ValueError: `error_buffer_size` is negative or has more than 32 bits.
     """
 
     def __init__(self, error_buffer_size: int = 1000) -> None:
@@ -135,19 +135,35 @@ class Registry:
         self._last = ErrorRecord()
 
     def handle(self, event: RetryEvent) -> None:
-        """Take note of one event."""
+        """Take note of one event.
+
+        Args:
+            event: The event.
+        """
         record = _record(event) if event.is_error else None
         with self._lock:
             for counts in (self._total, self._counts(event.operation)):
                 _count(counts, event)
             if record is not None:
-                code = record.code if record.code in self._by_code or len(self._by_code) < _MOST_CODES else ErrorCode.UNKNOWN
+                code = (
+                    record.code
+                    if record.code in self._by_code or len(self._by_code) < _MOST_CODES
+                    else ErrorCode.UNKNOWN
+                )
                 self._by_code[code] = self._by_code.get(code, 0) + 1
                 self._errors.append(record)
                 self._last = record
 
     def declare(self, operation: str) -> None:
-        """Make an operation known before it first fails."""
+        """Make an operation known before it first fails.
+
+        Args:
+            operation: Its name.
+
+        Raises:
+            TypeError: It is no str.
+        """
+        _check_name(operation)
         with self._lock:
             self._counts(operation)
 
@@ -174,12 +190,12 @@ class Registry:
             ValueError: `code` is 0, which means success.
         """
         if isinstance(code, bool) or not isinstance(code, int):
-            raise TypeError(f"code must be an ErrorCode or its number; got {code!r}")
+            raise TypeError(f"code must be an ErrorCode or its number; got {shown(code)}")
         if code == 0:
-            raise ValueError("code must name an error; 0 is success")
-        for name, text in (("message", message), ("operation", operation)):
-            if not isinstance(text, str | None):
-                raise TypeError(f"{name} must be a str; got {text!r}")
+            raise ValueError("code must be an error's; 0 is success")
+        if not isinstance(message, str | None):
+            raise TypeError(f"message must be a str, or None for the code's own; got {shown(message)}")
+        _check_name(operation)
         event = _by_hand(ErrorCode(int(code)), message, operation)
         publish(event, (self,))
         return _record(event)
@@ -225,11 +241,20 @@ class Registry:
     def stats(self, operation: str | None = None) -> Stats:
         """Return the counts of one operation; of all where none is named.
 
+        Args:
+            operation: Its name.
+
         Raises:
+            TypeError: `operation` is no str.
             KeyError: No operation of that name is known.
         """
+        if operation is not None:
+            _check_name(operation)
         with self._lock:
-            return (self._total if operation is None else self._operations[operation]).frozen()
+            counts = self._total if operation is None else self._operations.get(operation)
+            if counts is not None:
+                return counts.frozen()
+        raise KeyError(f"no operation {shown(operation)} is known; operations has them all")
 
     def snapshot(self) -> Snapshot:
         """Return everything at one moment: immutable, and fit for `json.dumps`."""
@@ -260,9 +285,12 @@ class Registry:
     def resize(self, error_buffer_size: int) -> None:
         """Change how many of the newest errors are kept; the newest stay.
 
+        Args:
+            error_buffer_size: How many.
+
         Raises:
             TypeError: It is no int.
-            ValueError: It is negative.
+            ValueError: It is negative or has more than 32 bits.
         """
         size = _buffer_size(error_buffer_size)
         with self._lock:
@@ -271,7 +299,9 @@ class Registry:
     def __reduce__(self) -> tuple[Any, ...]:
         if self is registry:
             return _global, ()
-        raise TypeError("a Registry belongs to its process and does not pickle; only retrywrap.registry does, by reference")
+        raise TypeError(
+            "a Registry belongs to its process and does not pickle; only retrywrap.registry does, by reference"
+        )
 
     def __copy__(self) -> Registry:
         return self
@@ -292,11 +322,17 @@ class Registry:
 
 
 def _buffer_size(value: object) -> int:
+    expected = f"error_buffer_size must be a whole number of records from 0 to {_LARGEST_BUFFER}"
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"error_buffer_size must be a whole number of records; got {value!r}")
-    if value < 0:
-        raise ValueError(f"error_buffer_size must be at least 0; got {value}")
+        raise TypeError(f"{expected}; got {shown(value)}")
+    if not 0 <= value <= _LARGEST_BUFFER:
+        raise ValueError(f"{expected}; got {shown(value)}")
     return value
+
+
+def _check_name(operation: object) -> None:
+    if not isinstance(operation, str):
+        raise TypeError(f"operation must be a str, the name of an operation; got {shown(operation)}")
 
 
 def _count(counts: _Counts, event: RetryEvent) -> None:

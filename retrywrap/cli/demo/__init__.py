@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrywrap.cli.usage import UsageError
-
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_parser", "run"]
-
-_INTERRUPTED = 130
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -19,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="back up a folder to a server that misbehaves on purpose",
-        description="Back up a real folder, file by file over real sockets, to a server in another process that refuses "
-        "connections, resets them, answers 503, falls silent, and once lies about a checksum; then compare both trees "
-        "byte for byte. The exit status is 0 where they are identical, else 1.",
+        description="Back up a real folder, file by file over real sockets, to a server in another process that "
+        "refuses connections, resets them, answers 503, falls silent, and once lies about a checksum; then compare "
+        "both trees byte for byte. The exit status is 0 where they are identical, else 1.",
     )
     parser.add_argument("path", metavar="PATH", nargs="?", help="the folder or file (default: retrywrap itself)")
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="what goes wrong, and where (default: 7)")

@@ -42,11 +42,11 @@ class HTTPFailure(BackupError):
 
     Args:
         response: The answer.
-        what: What was asked for.
     """
 
-    def __init__(self, response: HTTPResponse, what: str) -> None:
-        super().__init__(f"HTTP {response.status} {response.reason} for {what}")
+    def __init__(self, response: HTTPResponse) -> None:
+        hint = response.headers["Retry-After"]
+        super().__init__(f"HTTP {response.status} {response.reason}{f', Retry-After: {hint}' if hint else ''}")
         self.status = response.status
         self.headers = response.headers
 
@@ -148,7 +148,7 @@ class Client:
                 raise TimeoutError(f"no sign of the server for {patience:g} s") from None
             raise
         if response.status >= 400:
-            raise HTTPFailure(response, f"{method} {printable(name)}")
+            raise HTTPFailure(response)
         return response.headers
 
     def _set_timeout(self, patience: float) -> float:

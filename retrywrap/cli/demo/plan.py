@@ -23,7 +23,7 @@ MISBEHAVIOURS = {
 LEVELS = ("none", "default", "many")
 _LARGE = 16 << 20
 _COST = {"refuse": 0.1, "reset": 0.1, "busy": 1.1, "stall": 0.6, "lie": 0.1}
-_WEIGHTS = {"refuse": 3, "reset": 4, "busy": 1, "stall": 1}
+_WEIGHTS = {"refuse": 2, "reset": 3, "busy": 1, "stall": 1}
 _MOST_SECONDS = {"default": 5.0, "many": 10.0}
 _MOST_EXTRA = {"default": 12, "many": 48}
 _FILES_PER_EXTRA = {"default": 6, "many": 2}
@@ -39,15 +39,14 @@ class Plan(NamedTuple):
         queues: For each method and file name, what the server does with the requests that come, one after the other.
             "refuse" stands at the request that is answered well, and after which the port is closed.
         counts: How often each misbehaviour is planned.
+        seed: What it was made from.
+        level: How much was asked for.
     """
 
     queues: Queues
     counts: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """All misbehaviours together."""
-        return sum(self.counts.values())
+    seed: int
+    level: str
 
 
 def make_plan(files: Sequence[File], seed: int, level: str) -> Plan:
@@ -64,7 +63,7 @@ def make_plan(files: Sequence[File], seed: int, level: str) -> Plan:
     queues: Queues = {"PUT": {}, "HEAD": {}}
     usable = [file for file in files if file.readable]
     if level == "none" or not usable:
-        return Plan(queues, dict.fromkeys(MISBEHAVIOURS, 0))
+        return Plan(queues, dict.fromkeys(MISBEHAVIOURS, 0), seed, level)
     chance = Random(seed)
     kinds = [*MISBEHAVIOURS, *_more(chance, len(usable), level)]
     chance.shuffle(kinds)
@@ -72,7 +71,7 @@ def make_plan(files: Sequence[File], seed: int, level: str) -> Plan:
         method = _method(chance, kind, usable[place], last=place == len(usable) - 1)
         _enqueue(queues[method].setdefault(usable[place].name, []), kind)
     planned = Counter(kind for named in queues.values() for queue in named.values() for kind in queue)
-    return Plan(queues, {kind: planned[kind] for kind in MISBEHAVIOURS})
+    return Plan(queues, {kind: planned[kind] for kind in MISBEHAVIOURS}, seed, level)
 
 
 def _enqueue(queue: list[str], kind: str) -> None:

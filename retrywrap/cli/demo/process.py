@@ -8,7 +8,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
+
+from retrywrap.cli.usage import UsageError
 
 __all__ = ["ServerProcess"]
 
@@ -27,19 +29,23 @@ class ServerProcess:
         port: The port it listens at.
 
     Raises:
-        OSError: The process could not be started, or did not become a server.
+        UsageError: The process could not be started, or did not become a server.
     """
 
     def __init__(self, orders: dict[str, Any]) -> None:
         ours = str(Path(__file__).resolve().parents[3])  # the other side runs the same retrywrap, wherever it was found
         path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "retrywrap.cli.demo.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # the terminal's Ctrl-C is for us alone; the server ends when its input does
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "retrywrap.cli.demo.server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # the terminal's Ctrl-C is for us alone; the server ends when its input does
+            )
+        except OSError as error:
+            raise UsageError(f"the demo's server cannot be started: {error}") from error
+        self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         self.pid = self._process.pid
         try:
             answer = self._ask(json.dumps(orders))
@@ -48,7 +54,7 @@ class ServerProcess:
             raise
         if answer is None:
             self.stop()
-            raise OSError(f"the demo's server did not start (exit status {self._process.returncode})")
+            raise UsageError(f"the demo's server did not start (exit status {self._process.returncode})")
         self.port: int = answer["port"]
 
     def come_back(self) -> None:
@@ -56,22 +62,18 @@ class ServerProcess:
         self._ask("")
 
     def _ask(self, line: str) -> dict[str, Any] | None:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            return None
         with suppress(OSError, ValueError):
-            stdin.write(line.encode() + b"\n")
-            stdin.flush()
-            answer: dict[str, Any] = json.loads(stdout.readline())
+            self._stdin.write(line.encode() + b"\n")
+            self._stdin.flush()
+            answer: dict[str, Any] = json.loads(self._stdout.readline())
             return answer
         return None
 
     def stop(self) -> None:
         """End it, kindly first."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        for pipe in (self._stdin, self._stdout):
+            with suppress(OSError):
+                pipe.close()
         try:
             self._process.wait(_PATIENCE)
         except BaseException as error:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from io import BufferedIOBase
 from typing import BinaryIO, NamedTuple
 
 from retrywrap.record.logfile import escape
@@ -15,7 +16,7 @@ __all__ = ["BLOCK", "File", "Tree", "open_plain", "printable", "read_blocks", "s
 BLOCK = 1 << 20
 """Bytes that are read, sent and compared at a time."""
 
-_MOST_FILES = 20_000
+_MOST_FILES = 10_000
 _MOST_BYTES = 4 << 30
 
 _FLAGS = (
@@ -52,6 +53,7 @@ class Tree:
 
     Attributes:
         root: The folder's path.
+        source: The path of what is looked at: the folder, or the one file in it.
         files: The plain files, in the order of their names' bytes.
         folders: The folders below it.
         links: Symbolic links and what they say.
@@ -61,6 +63,7 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.source = root
         self.files: list[File] = []
         self.folders: list[str] = []
         self.links: dict[str, str] = {}
@@ -103,7 +106,8 @@ def scan(path: str, *, leave_out: Collection[str] = ()) -> Tree:
     if stat.S_ISREG(about.st_mode):
         root, name = os.path.split(os.path.realpath(path))
         tree = Tree(root)
-        tree.files.append(_file(name, tree.path(name), about))
+        tree.source = tree.path(name)
+        tree.files.append(_file(name, tree.source, about))
         _check_bytes(tree)
         return tree
     if not stat.S_ISDIR(about.st_mode):
@@ -123,7 +127,7 @@ def scan(path: str, *, leave_out: Collection[str] = ()) -> Tree:
 
 def _check_bytes(tree: Tree) -> None:
     if tree.bytes > _MOST_BYTES:
-        raise ValueError(f"it holds {tree.bytes} bytes, too many for a demo: {_MOST_BYTES} are the most; name less of it")
+        raise ValueError(f"it holds {tree.bytes} bytes, and a demo takes no more than {_MOST_BYTES}; name less of it")
 
 
 def _look_into(tree: Tree, folder: str, leave_out: Collection[str]) -> Iterator[str]:
@@ -181,7 +185,7 @@ def open_plain(path: str) -> BinaryIO:
     return open(descriptor, "rb")
 
 
-def read_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+def read_blocks(file: BinaryIO | BufferedIOBase, size: int) -> Iterator[bytes]:
     """Yield the next `size` bytes of a file in blocks; fewer, where it ends before."""
     while size > 0:
         block = file.read(min(size, BLOCK))

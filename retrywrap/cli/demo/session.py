@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrywrap import config
 from retrywrap.cli.demo.client import BackupError, Client, Stored
-from retrywrap.cli.demo.display import Display, make_display
+from retrywrap.cli.demo.display import Display, make_display, print_line
 from retrywrap.cli.demo.plan import Plan, make_plan
 from retrywrap.cli.demo.process import ServerProcess
 from retrywrap.cli.demo.progress import Progress, misbehaviour_of, sized
@@ -74,7 +74,8 @@ class Session:
             with ExitStack() as stack:
                 return self._run(stack)
         except KeyboardInterrupt:
-            self.display.say("interrupted; the server has ended" + ("" if self.arguments.keep else ", the backup is removed"))
+            removed = "" if self.arguments.keep else ", the backup is removed"
+            self.display.say(f"interrupted; the server has ended{removed}")
             return _INTERRUPTED
 
     def _look(self) -> Tree:
@@ -90,14 +91,10 @@ class Session:
     def _run(self, stack: ExitStack) -> int:
         client = self._set_up(stack)
         with retry_scope(max=_RETRIES, timeout=_SECONDS, name="demo.backup") as scope:
-            stored = self._back_up(client, scope)
-            write_file(os.path.join(self.folder, "manifest.json"), self._manifest(stored))
+            self._write_manifest(self._back_up(client, scope))
         self.progress.doing = "comparing both trees byte for byte"
-        verification = verify(self._look(), scan(os.path.join(self.folder, "files")))
-        report = make_report(
-            self.tree, self.plan, self.progress, client, scope.stats(), registry, self.failed, verification
-        )
-        self._show({"seed": self.arguments.seed, "faults": self.arguments.faults, "source": self.tree.root, **report})
+        verification = verify(self._look(), scan(os.path.join(self.folder, "files")), self.failed)
+        self._show(make_report(self.tree, self.plan, self.progress, client, scope.stats(), registry, verification))
         return 0 if verification.identical else 1
 
     def _set_up(self, stack: ExitStack) -> Client:
@@ -114,7 +111,7 @@ class Session:
             "queues": self.plan.queues,
         }
         server = stack.enter_context(ServerProcess(orders))
-        self.display.introduce(self.tree, self.plan, self.arguments.seed, server)
+        self.display.introduce(self.tree, self.plan, server)
         stack.enter_context(self.display)
         for listener in (self.progress.event, self.display.event, lambda event: _prompt(event, server)):
             stack.callback(subscribe(listener))
@@ -123,13 +120,14 @@ class Session:
         return client
 
     def _make_folder(self, stack: ExitStack) -> None:
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        if self.tree.bytes > free:
-            raise UsageError(
-                f"the backup needs {sized(self.tree.bytes)} in {tempfile.gettempdir()}, where {sized(free)} are free; "
-                "TMPDIR names another place"
-            )
-        self.folder = tempfile.mkdtemp(prefix="retrywrap-demo-")
+        try:
+            place = tempfile.gettempdir()
+            free = shutil.disk_usage(place).free
+            if self.tree.bytes > free:
+                raise OSError(f"the backup needs {sized(self.tree.bytes)} in {place}, where {sized(free)} are free")
+            self.folder = tempfile.mkdtemp(prefix="retrywrap-demo-")
+        except OSError as error:
+            raise UsageError(f"no folder for the backup: {error}; TMPDIR names another place") from error
         if not self.arguments.keep:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         os.mkdir(os.path.join(self.folder, "files"))
@@ -163,9 +161,14 @@ class Session:
             self.failed[name] = escape(str(error))
             return None
 
-    def _manifest(self, stored: dict[str, Stored]) -> str:
+    def _write_manifest(self, stored: dict[str, Stored]) -> None:
+        """Write down what the backup holds, in one piece or not at all."""
         files = {name: about._asdict() for name, about in stored.items()}
-        return json.dumps({"files": files, "folders": self.tree.folders, "links": self.tree.links}, indent=1)
+        manifest = {"files": files, "folders": self.tree.folders, "links": self.tree.links}
+        try:
+            write_file(os.path.join(self.folder, "manifest.json"), json.dumps(manifest, indent=1))
+        except OSError as error:
+            self.failed["manifest.json"] = escape(str(error))
 
     def _show(self, report: dict[str, Any]) -> None:
         lines = sum(1 for _ in read_errors(self._errors)) if os.path.isdir(self._errors) else 0
@@ -173,7 +176,7 @@ class Session:
         report = {**report, "backup": kept, "error_log_lines": lines}
         self.display.report(report)
         if self.arguments.json:
-            Display(self.progress, sys.stdout).say(json.dumps(report, indent=2))
+            print_line(json.dumps(report, indent=2), sys.stdout)
 
 
 def _prompt(event: RetryEvent, server: ServerProcess) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from retrywrap.cli.demo.scan import BLOCK, Tree, open_plain, printable
@@ -30,7 +29,7 @@ class Verification(NamedTuple):
         return not self.differences
 
 
-def verify(source: Tree, stored: Tree) -> Verification:
+def verify(source: Tree, stored: Tree, failed: Mapping[str, str]) -> Verification:
     """Compare two trees by reading every byte of both.
 
     Symbolic links, pipes, sockets and devices are not part of the backup, nor of the comparison. What cannot be read is
@@ -39,9 +38,11 @@ def verify(source: Tree, stored: Tree) -> Verification:
     Args:
         source: What was to be backed up, as it is now.
         stored: What the backup holds.
+        failed: What could not be backed up, and why: a difference, whatever is found now.
     """
     files = equal = 0
-    differences = list(_missing_or_more(source, stored))
+    differences = [f"{printable(name)}: {reason}" for name, reason in failed.items()]
+    differences += _missing_or_more(source, stored, failed)
     theirs = {file.name for file in stored.files}
     for name in (file.name for file in source.files if file.name in theirs):
         try:
@@ -55,12 +56,12 @@ def verify(source: Tree, stored: Tree) -> Verification:
     return Verification(files, equal, tuple(differences))
 
 
-def _missing_or_more(source: Tree, stored: Tree) -> Iterator[str]:
+def _missing_or_more(source: Tree, stored: Tree, failed: Mapping[str, str]) -> Iterator[str]:
     for name, reason in source.unreadable.items():
         yield f"{printable(name or '.')}: cannot be read: {reason}"
     ours = {file.name for file in source.files} | set(source.folders)
     theirs = {file.name for file in stored.files} | set(stored.folders)
-    for name in sorted(ours - theirs):
+    for name in sorted(ours - theirs - set(failed)):
         yield f"{printable(name)}: not in the backup"
     for name in sorted(theirs - ours):
         yield f"{printable(name)}: in the backup only"
@@ -73,7 +74,8 @@ def _compare(one: str, other: str) -> tuple[int, str]:
         while True:
             ours, theirs = first.read(BLOCK), second.read(BLOCK)
             if ours != theirs:
-                same += len(os.path.commonprefix((ours, theirs)))
+                shorter = min(len(ours), len(theirs))
+                same += next((at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), shorter)
                 return same, f"differs from byte {same} on"
             if not ours:
                 return same, ""

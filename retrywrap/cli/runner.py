@@ -1,0 +1,264 @@
+"""One use of ``retrywrap run``: the attempts, what their exit statuses mean, and the signals in between."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from retrywrap.classifiers.programs import program_exit, program_name
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.cli.child import Child
+from retrywrap.cli.options import read_count, read_interval, read_seconds
+from retrywrap.cli.progress import Countdown, Progress, is_live, say
+from retrywrap.cli.signals import ENDING, Received, Signals, has_terminal, signal_name
+from retrywrap.cli.usage import UsageError
+from retrywrap.codes import ErrorCode
+from retrywrap.decide.events import RetryEvent, StopReason
+from retrywrap.errors import DeadlineExceeded, RetryExhausted
+from retrywrap.record.hooks import subscribe
+from retrywrap.run import clock as clocks
+from retrywrap.run.scope import retry_scope
+
+__all__ = ["Input", "Runner", "read_statuses"]
+
+_TOO_LONG, _NOT_EXECUTABLE, _NOT_FOUND = 124, 126, 127
+_ANY = frozenset(range(1, 256)) - {_NOT_EXECUTABLE, _NOT_FOUND} - {128 + int(number) for number in ENDING}
+
+
+class Input:
+    """The standard input, which each attempt is to see from the same place on.
+
+    Args:
+        warn: Called once, with a sentence, where a retry cannot see what the first attempt saw.
+        descriptor: The file descriptor.
+    """
+
+    def __init__(self, warn: Callable[[str], None], descriptor: int = 0) -> None:
+        self._warn = warn
+        self._descriptor = descriptor
+        self._start: int | None = None
+        self._spent = False
+        try:
+            if not os.isatty(descriptor):
+                self._start = os.lseek(descriptor, 0, os.SEEK_CUR)
+        except OSError as error:  # a pipe or a socket; anything else, such as none at all, leaves nothing to do
+            self._spent = error.errno == errno.ESPIPE
+
+    def again(self, _: object) -> None:
+        """Prepare a retry: go back to where the first attempt began, or warn that this cannot be done."""
+        if self._start is not None:
+            os.lseek(self._descriptor, self._start, os.SEEK_SET)
+        elif self._spent:
+            self._spent = False
+            self._warn("standard input is a pipe: a retry sees only what the attempts before left in it")
+
+
+class Runner:
+    """One use of ``retrywrap run``.
+
+    Args:
+        arguments: The command line's.
+
+    Raises:
+        UsageError: They cannot be used.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        command: list[str] = arguments.program[1:] if arguments.program[:1] == ["--"] else arguments.program
+        if not command:
+            raise UsageError("run: there is nothing to run; write: retrywrap run [options] -- COMMAND ...")
+        self._command = command
+        self._name: str = arguments.name or program_name(command) or "program"
+        self._quiet: bool = arguments.quiet
+        self._retry_on = read_statuses(arguments.retry_on, "--retry-on")
+        self._no_retry_on = read_statuses(arguments.no_retry_on, "--no-retry-on")
+        self._limit = _positive(arguments.attempt_timeout, "--attempt-timeout")
+        self._timeout: str | None = arguments.timeout
+        self._shared = has_terminal()
+        self._scope = retry_scope(**self._policy(arguments))
+        self._child: Child | None = None
+        self._status = 0
+        self._overdue = False
+        self._ended_by: int | None = None
+        self._ended_idle = False
+
+    def _policy(self, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Return the scope's parameters; what was not given is left to the configuration."""
+        given = {
+            "max": None if arguments.max is None else read_count(arguments.max, "--max"),
+            "interval": read_interval(arguments),
+            "timeout": _positive(arguments.timeout, "--timeout"),
+        }
+        stdin = Input(self._warn)
+        always = {"results": self.judge, "before_retry": stdin.again, "name": self._name, "nested": "multiply"}
+        return {name: value for name, value in given.items() if value is not None} | always
+
+    def _warn(self, text: str) -> None:
+        if not self._quiet:
+            say(text)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell on standard error what happens meanwhile, unless the user wants quiet."""
+        if self._quiet:
+            yield
+            return
+        before, live = clocks.current(), is_live(sys.stderr)
+        progress = Progress(self._name, self.why_final, live=live)
+        unsubscribe = subscribe(progress.heard)
+        if live:
+            clocks.replace(Countdown(before, progress.count))
+        try:
+            yield
+        finally:
+            unsubscribe()
+            clocks.replace(before)
+
+    def run(self, signals: Signals) -> int:
+        """Run the program until it succeeds or is not to be retried.
+
+        Args:
+            signals: Where they come from.
+
+        Returns:
+            The exit status; negative: the signal that ended the program, or us while none ran.
+        """
+        try:
+            status = self._scope.call(self.attempt, signals)
+        except RetryExhausted as exhausted:
+            status = exhausted.result
+        except DeadlineExceeded:
+            say(f"--timeout {self._timeout} was over before {self._name} could be started")
+            return _TOO_LONG
+        except OSError as error:
+            return self._cannot_run(error)
+        if status and self._ended_idle and self._ended_by is not None:
+            return -self._ended_by
+        return status
+
+    def attempt(self, signals: Signals) -> int:
+        """Run the program once.
+
+        Args:
+            signals: Where they come from.
+
+        Returns:
+            Its exit status; negative: the signal that ended it.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        with signals.gathered() as gathered:
+            if self._ended_by is not None:
+                return -self._ended_by
+            child = Child(self._command, shared=self._shared, mask=signals.mask if gathered else None)
+            self._child = child
+            try:
+                wait = child.wait if gathered else child.wait_plainly
+                status = wait(signals, self._limit, self.receive)
+            except BaseException:
+                child.end()
+                raise
+            finally:
+                self._child = None
+        self._overdue = child.overdue
+        self._status = _TOO_LONG if child.overdue else status
+        return self._status
+
+    def receive(self, received: Received) -> None:
+        """Act on a signal: pass it on, and end the retrying where it says so. May run in a signal handler."""
+        if received.number in ENDING:
+            self._ended_by = self._ended_by or received.number
+            self._ended_idle = self._child is None
+            self._scope.cancel()
+        if self._child is not None:
+            self._child.pass_on(received)
+
+    def judge(self, status: int) -> Verdict | None:
+        """Classify an exit status: the classifier for ``results=``.
+
+        Args:
+            status: As `attempt` returns it.
+
+        Returns:
+            None for success.
+        """
+        if status == 0:
+            return None
+        verdict = program_exit(self._command, status)
+        if verdict.rule == "unknown":  # which `results=` takes for "not mine", so for success
+            verdict = verdict._replace(rule="program.unknown")
+        if self._overdue:
+            text = f"{self._name} was ended after {self._limit:g} s"
+            verdict = Verdict.of(ErrorCode.TIMEOUT, text, rule="run.attempt_timeout")
+        if _number(status) in self._no_retry_on:
+            return verdict._replace(retryable=False, forbid=True, rule="run.no_retry_on")
+        if _number(status) in self._retry_on:
+            return verdict._replace(retryable=True, rule="run.retry_on")
+        return verdict
+
+    def why_final(self, event: RetryEvent) -> str:
+        """Return why no attempt follows a failed one.
+
+        Args:
+            event: The terminal event.
+        """
+        attempts = "1 attempt" if event.attempt == 1 else f"{event.attempt} attempts"
+        if self._ended_by is not None:
+            return f"ended by {signal_name(self._ended_by)} after {attempts}"
+        if event.reason is StopReason.TIMED_OUT:
+            return f"gave up after {attempts}: another could not begin within --timeout {self._timeout}"
+        if event.reason is not StopReason.REJECTED:
+            return f"gave up after {attempts}"
+        hint = "" if event.rule == "run.no_retry_on" else f" (--retry-on {_number(self._status)} would change that)"
+        return f"not retried{hint}"
+
+    def _cannot_run(self, error: OSError) -> int:
+        program = self._command[0]
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            say(f"{program}: cannot be run: {error.strerror}")
+            return _NOT_EXECUTABLE
+        if os.path.exists(program):
+            say(f"{program}: cannot be run: the interpreter in its first line was not found")
+        else:
+            say(f"{program}: command not found")
+        return _NOT_FOUND
+
+
+def read_statuses(texts: list[str] | None, option: str) -> frozenset[int]:
+    """Return the exit statuses that an option names.
+
+    Args:
+        texts: Numbers from 1 to 255, ranges such as ``1-9``, and ``any``, separated by commas or blanks; ``any`` leaves
+            out 126, 127 and the ends by a signal that somebody sent.
+        option: The option.
+
+    Raises:
+        UsageError: They are anything else.
+    """
+    found: set[int] = set()
+    for word in re.split(r"[,\s]+", ",".join(texts or []).strip(", \t\n")) if texts else ():
+        if word == "any":
+            found |= _ANY
+            continue
+        match = re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", word, re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= 255:
+            raise UsageError(f"{option} {word!r}: expected exit statuses from 1 to 255, such as 75,124 or 1-9, or any")
+        found |= set(range(first, last + 1))
+    return frozenset(found)
+
+
+def _positive(text: str | None, option: str) -> float | None:
+    return None if text is None else read_seconds(text, option, zero=False)
+
+
+def _number(status: int) -> int:
+    """Return the number that a shell shows for a status."""
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,248 @@
+"""Messages that may be stored: no secrets, one line, bounded, whatever the error's text is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrywrap.classifiers import safe_message
+from retrywrap.classifiers.redact import LONGEST, safe_text
+
+SECRET = "hunter2"
+
+MASKED = [
+    # URLs
+    ("postgresql://bob:hunter2@db:5432/x failed", "postgresql://***@db:5432/x failed"),
+    ("redis://:hunter2@h/0", "redis://***@h/0"),
+    ("amqp://u:p@ss/hunter2@h:1/", "amqp://***@h:1/"),
+    ("https://hunter2@github.com/x", "https://***@github.com/x"),
+    ("dsn user:hunter2@tcp(h:3306)/db", "dsn user:***@tcp(h:3306)/db"),
+    ("http://h/a and http://u:hunter2@i/b", "http://h/a and http://***@i/b"),
+    # A name, and what it is
+    ("password=hunter2 x", "password=*** x"),
+    ("Password: hunter2", "Password: ***"),
+    ("passwd => hunter2", "passwd => ***"),
+    ("PGPASSWORD=hunter2 pg_dump", "PGPASSWORD=*** pg_dump"),
+    ("db_password2=hunter2", "db_password2=***"),
+    ("pwd=hunter2", "pwd=***"),
+    ("aws_secret_access_key = hunter2", "aws_secret_access_key = ***"),
+    ("secretKey: hunter2", "secretKey: ***"),
+    ("X-Auth-Token: hunter2", "X-Auth-Token: ***"),
+    ("encryption_key = hunter2", "encryption_key = ***"),
+    ("Server=x;AccountKey=hunter2==", "Server=x;AccountKey=***"),
+    ("GET /?sig=hunter2&x=1", "GET /?sig=***"),
+    ("/?access_token=hunter2", "/?access_token=***"),
+    ("sessionid=hunter2", "sessionid=***"),
+    ("password%3Dhunter2", "password%3D***"),
+    ("<password>hunter2</password>", "<password>***"),
+    # Quoted
+    ("{'password': 'hunter2 hunter2', 'x': 1}", "{'password': ***, 'x': 1}"),
+    ('{"api_key":"hunter2","e":1}', '{"api_key":***,"e":1}'),
+    ("{'password': b'hunter2', 'x': 1}", "{'password': ***, 'x': 1}"),
+    (r"password='a\'hunter2' x", "password=*** x"),
+    ("password='a''hunter2' x", "password=*** x"),
+    ('password="hunter2', "password=***"),
+    (r"{\"password\": \"hunter2\"}", r"{\"password\": ***"),
+    # Headers
+    ("Authorization: Bearer hunter2hunter2", "Authorization: ***"),
+    ('Authorization: Digest username="u", response="hunter2"', "Authorization: ***"),
+    ("('authorization', 'Bearer hunter2') x", "('authorization', ***) x"),
+    ("(b'authorization', b'Bearer hunter2') x", "(b'authorization', ***) x"),
+    ("Set-Cookie: a=1; b=hunter2\nx", r"Set-Cookie: ***\nx"),
+    ("invalid bearer hunter2hunter2", "invalid bearer ***"),
+    ("Basic aHVudGVyMg==", "Basic ***"),
+    # Command lines
+    ("--password hunter2 x", "--password *** x"),
+    ("--api-token=hunter2 x", "--api-token=*** x"),
+    ("run ['m', '-pass', 'hunter2', 'x']", "run ['m', '-pass', *** 'x']"),
+    # SQL
+    ("ALTER USER x PASSWORD 'hunter2'", "ALTER USER x PASSWORD ***"),
+    ("CREATE USER x IDENTIFIED BY 'hunter2'", "CREATE USER x IDENTIFIED BY ***"),
+    ("no\n[parameters: {'a': 'hunter2'}]\n(Background)", r"no\n[parameters: ***]\n(Background)"),
+    ("DETAIL:  Failing row contains (1, hunter2).", "DETAIL:  Failing row contains (***)"),
+    # Keys that are known by their form
+    ("bad ghp_0123456789hunter2 key", "bad *** key"),
+    ("bad github_pat_0123456789hunter2", "bad ***"),
+    ("bad glpat-0123456789hunter2", "bad ***"),
+    ("bad xoxb-0123456789hunter2", "bad ***"),
+    ("bad sk-0123456789hunter2", "bad ***"),
+    ("bad AKIAIOSFODNN7EXAMPLE", "bad ***"),
+    ("bad eyJhbGciOiJI.eyJodW50ZXIy.c2ln", "bad ***"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\nx", r"***\nx"),
+    ("-----BEGIN PRIVATE KEY-----\nhunter2", "***"),
+]
+
+LEFT_ALONE = [
+    "[Errno 111] Connection refused",
+    "[Errno 2] No such file or directory: '/var/lib/backup/x.dat'",
+    "Access denied for user 'backup'@'10.0.0.1'",
+    "http://api:8080/users/joe@example.com: 500 Server Error",
+    "Permission denied (publickey,password).",
+    'password authentication failed for user "joe"',
+    "basic authentication required",
+    "died with signal: 9",
+    "author: joe, design: x, passed: 5",
+    "bearer of news",
+    "at 12:30 user@host said so",
+    "KeyError: 'x'",
+]
+
+
+@pytest.mark.parametrize(("text", "masked"), MASKED, ids=[text[:40] for text, _ in MASKED])
+def test_secrets_are_masked(text: str, masked: str) -> None:
+    """What can be told to be a secret is replaced, and what surrounds it stays."""
+    assert safe_text(text) == masked
+    assert SECRET not in safe_text(f"at first {text}")
+    assert safe_message(RuntimeError(text)) == masked
+
+
+@pytest.mark.parametrize("text", LEFT_ALONE)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """Common messages, also such as talk of passwords and keys, come through unchanged."""
+    assert safe_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nb\r\nc\td", r"a\nb\r\nc\td"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("a\u2028b\x85c\x00", r"a\u2028b\x85c\x00"),
+        ("\udc80", r"\udc80"),
+        ("\u202eevil", r"\u202eevil"),
+        ("  text \n", "text"),
+        ("ünïcödé 數據", "ünïcödé 數據"),
+    ],
+)
+def test_one_printable_line(text: str, line: str) -> None:
+    """What is not printable is escaped: line ends of every kind, terminal escapes, text direction, lone surrogates."""
+    assert safe_text(text) == line
+
+
+@pytest.mark.parametrize("length", [LONGEST - 1, LONGEST, LONGEST + 1, 4096, 4097, 10_000])
+def test_length_is_bounded(length: int) -> None:
+    """A text of at most 500 characters is whole; a longer one is cut to 500, the last of which shows the cut."""
+    text = safe_text("x" * length)
+    assert text == ("x" * length if length <= LONGEST else "x" * (LONGEST - 1) + "…")
+
+
+def test_escaping_does_not_outgrow_the_bound() -> None:
+    """The bound holds for the text as it is shown, escapes included."""
+    text = safe_text("\x01" * 400)
+    assert len(text) == LONGEST
+    assert text.endswith("…")
+
+
+def test_a_secret_is_masked_though_the_cut_falls_into_it() -> None:
+    """What ends beyond the part that is looked at is masked as well: the start of a password is a secret too."""
+    text = "password='" + "a" * 3900 + "' postgresql://bob:" + SECRET + "x" * 1000 + "@db/x"
+    assert safe_text(text) == "password=*** postgresql://***"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["x", "a:", "://", "://a:b", "-", "--", "--p", "pass", "password=", "'", '"', "\\", "eyJ-", "a.a-", "-----BEGIN PRIVATE KEY",
+     "[parameters: ", "authorization: '", "bearer ", "\x1b", "a@", "basic aa", "password ' ", "row contains ("],
+)  # fmt: skip
+def test_time_is_bounded_for_long_and_nasty_texts(unit: str) -> None:
+    """Ten megabytes of what the patterns look for are through in a moment."""
+    text = unit * (10_000_000 // len(unit))
+    before = time.perf_counter()
+    shown = safe_text(text)
+    assert time.perf_counter() - before < 2
+    assert len(shown) <= LONGEST
+
+
+@given(st.text(max_size=6000))
+def test_every_text_becomes_one_bounded_printable_line(text: str) -> None:
+    """For any text whatever: at most 500 characters, all of them printable, and encodable."""
+    line = safe_text(text)
+    assert len(line) <= LONGEST
+    assert line.isprintable()
+    line.encode("utf-8")
+
+
+@given(st.text(), st.from_regex(r"[A-Za-z0-9!$%^*_+.~-]{6,40}", fullmatch=True), st.text())
+def test_a_url_never_shows_its_password(before: str, password: str, after: str) -> None:
+    """Whatever stands around it, a password in a URL's usual place is not in the line."""
+    line = safe_text(f"{before} mysql://root:{password}@host/db {after}")
+    assert f":{password}@" not in line
+
+
+def test_an_error_without_a_text_shows_its_class() -> None:
+    """An empty message would say nothing; the name of the class does."""
+    assert safe_message(TimeoutError()) == "TimeoutError"
+    assert safe_message(type("Od\nd", (Exception,), {})("  ")) == r"Od\nd"
+
+
+def test_an_error_whose_text_cannot_be_had() -> None:
+    """A `__str__` that raises costs the message, nothing else."""
+
+    class Mute(Exception):
+        __qualname__ = "Mute"
+
+        def __str__(self) -> str:
+            raise ValueError("password=hunter2")
+
+    assert safe_message(Mute()) == "Mute (no text: its __str__ raised ValueError)"
+
+
+def test_a_string_subclass_as_text() -> None:
+    """A text that is no plain string is made one before anything is asked of it."""
+
+    class Sly(str):
+        def __len__(self) -> int:
+            raise RuntimeError
+
+    assert safe_text(Sly("password=hunter2")) == "password=***"
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["/usr/bin/mysqldump", "-phunter2", "--all"], "mysqldump …"),
+        (("curl", "-u", "joe:hunter2"), "curl …"),
+        ("PGPASSWORD=hunter2 pg_dump -h db", "pg_dump …"),
+        ("echo hunter2 | gzip", "*** …"),
+        (b"rsync hunter2", "rsync …"),
+        (Path("/opt/hunter2/run"), "run …"),
+        ([], "*** …"),
+    ],
+)
+def test_a_failed_program_shows_no_arguments(command: Any, shown: str) -> None:
+    """The errors of `subprocess` show the program's name in place of its command line, whatever form that has."""
+    failed = subprocess.CalledProcessError(2, command)
+    late = subprocess.TimeoutExpired(command, 5)
+    killed = subprocess.CalledProcessError(-9, command)
+    assert safe_message(failed) == f"Command '{shown}' returned non-zero exit status 2."
+    assert safe_message(late) == f"Command '{shown}' timed out after 5 seconds"
+    assert safe_message(killed) == f"Command '{shown}' died with <Signals.SIGKILL: 9>."
+
+
+def test_a_real_failed_program_shows_no_arguments() -> None:
+    """So it is with an error that `subprocess` itself raised."""
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        subprocess.run(["/bin/sh", "-c", "exit 3", SECRET], check=True, env=dict(os.environ))
+    assert SECRET in str(caught.value)
+    assert safe_message(caught.value) == "Command 'sh …' returned non-zero exit status 3."
+
+
+def test_texts_that_only_look_like_a_failed_program() -> None:
+    """An error that begins so but has no command, an empty or an unreadable one, keeps its text."""
+
+    class Strange:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    error = RuntimeError("Command 'x' is unknown")
+    assert safe_message(error) == "Command 'x' is unknown"
+    for command in ("", Strange()):
+        error.cmd = command  # type: ignore[attr-defined]  # as any library may have it
+        assert safe_message(error) == "Command 'x' is unknown"
