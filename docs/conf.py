@@ -50,7 +50,7 @@ def fences_to_blocks(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: 
 
 
 def constants_own_text(_app: Sphinx, what: str, name: str, obj: Any, _options: Any, lines: list[str]) -> None:
-    """Give a constant the text that follows it where it is defined, instead of its class's; an error code its message."""
+    """Give a constant the text that follows it in its source, not its class's; an error code its message."""
     if what != "data":
         return
     leaf = name.rpartition(".")[2]
@@ -69,7 +69,7 @@ def colons_are_text(_app: Sphinx, what: str, _name: str, _obj: Any, _options: An
 
     It looks for one in the first line of ``Returns`` and of an attribute's text; an empty one satisfies it.
     """
-    if what in {"attribute", "data", "property"} and ":" in lines[0]:
+    if what in {"attribute", "data", "property"} and lines and ":" in lines[0]:
         lines[0] = f": {lines[0]}"
     for number, line in enumerate(lines[:-1]):
         if line.strip() == "Returns:":

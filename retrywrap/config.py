@@ -1,4 +1,4 @@
-"""Configuration: taosX TOML, environment variables, keyword arguments and named policies → policies, error log, registry.
+"""Configuration: taosX TOML, environment, keyword arguments and named policies → policies, error log, registry.
 
 Precedence: arguments at the decorator > the named policy > `configure` keywords > environment > file > defaults.
 A configuration is read and checked as a whole before any of it is put in force.
@@ -138,7 +138,7 @@ _COORDINATOR: dict[str, Callable[[object], Any]] = {
     "compression_level": _uint,
 }
 _DOTTED = {"error.retry.max": "error_retry_max", "error.retry.interval": "error_retry_interval"}
-_BACKOFFS = {
+_BACKOFFS: dict[str, Callable[..., Any]] = {
     "fixed": fixed,
     "linear": linear,
     "exponential": exponential,
@@ -330,8 +330,8 @@ class _State(NamedTuple):
         error_log: Where errors are written.
     """
 
-    file: dict[str, Any] | None = None
-    keywords: dict[str, Any] = {}
+    file: Mapping[str, Any] | None = None
+    keywords: Mapping[str, Any] = {}
     settings: Settings = Settings()
     error_log: ErrorLog | None = None
 
@@ -362,8 +362,9 @@ def configure(
 ) -> Settings:
     """Read a configuration and put it in force, as a whole or not at all.
 
-    Without a call of it, the environment (and the file that ``RETRYWRAP_CONFIG`` names) is read when it is first needed.
-    What a call does not mention stays as it was; named policies are added to those that are there.
+    Without a call of it, the environment is read when it is first needed, and with it the file that
+    ``RETRYWRAP_CONFIG`` names. What a call does not mention stays as it was; named policies are added to those that are
+    there.
 
     Args:
         file: A TOML file in taosX's form, or a mapping of the same form.
@@ -440,8 +441,12 @@ def _log_path(found: Settings) -> str | None:
 def _settings(merged: Mapping[str, Any]) -> Settings:
     """Return settings that share nothing that can be changed with what is kept."""
     ours = {key: value for key, value in merged.items() if key not in _COORDINATOR}
-    ours["policies"] = {name: dict(parameters) for name, parameters in merged["policies"].items()}
+    ours["policies"] = _copied(merged["policies"])
     return Settings(**ours, coordinator={key: value for key, value in merged.items() if key in _COORDINATOR})
+
+
+def _copied(named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: dict(parameters) for name, parameters in named.items()}
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -455,7 +460,7 @@ def _book(found: Settings) -> PolicyBook:
         "interval": found.error_retry_interval,
     }
     presets = {"network": NETWORK.settings(), "files": FILES.settings()}
-    return PolicyBook(defaults, {**presets, **found.policies})
+    return PolicyBook(defaults, {**presets, **_copied(found.policies)})
 
 
 def _current() -> _State:

@@ -30,6 +30,9 @@ class RetryExhausted(RetryWrapError):
     Raised instead of the last exception where ``reraise=False`` (the last exception is then its ``__cause__``), and
     where the last attempt *returned* a value which ``results=`` called a failure: that value is in ``result``.
 
+    Args:
+        message: Why it ended, in a sentence.
+
     Attributes:
         operation: The operation's name.
         reason: The `StopReason` value that ended it, such as ``"exhausted"``.

@@ -6,6 +6,7 @@ the documentation's page on the taosX contract.
 
 from __future__ import annotations
 
+import inspect as _inspect
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from retrywrap._version import __version__
 from retrywrap.classifiers import classify as _classify
 from retrywrap.classifiers import return_codes as _return_codes
 from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import check_seconds as _check_seconds
 from retrywrap.decide.checks import shown as _shown
 from retrywrap.decide.context import RetryContext, RetryState
 from retrywrap.decide.events import RetryEvent
@@ -27,6 +29,7 @@ from retrywrap.run import clock as _clocks
 from retrywrap.run.ambient import ambient as _ambient
 from retrywrap.run.drive import Operation, retry
 from retrywrap.run.files import write_file as _write_file
+from retrywrap.run.kinds import core as _core
 from retrywrap.run.kinds import operation_name as _operation_name
 from retrywrap.run.spec import OperationSpec
 
@@ -88,11 +91,26 @@ _NAME = "incremental_bitmap"
 
 
 class BackupRetryContext(RetryContext):
-    """The plugin's retry context: a `RetryContext` that reads returned ints as error codes."""
+    """The plugin's retry context: a `RetryContext` that reads returned ints as error codes.
+
+    Args:
+        max_retry: Retries after the first call.
+        retry_interval: Seconds between attempts.
+        registry: Where failures are recorded.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: A number is negative or not finite.
+    """
 
     __slots__ = ("registry",)
 
-    registry: Registry
+    def __init__(self, max_retry: int = 10, retry_interval: float = 5, *, registry: Registry = _registry) -> None:
+        _check_int("max_retry", max_retry)
+        interval = _check_seconds(retry_interval, "retry_interval")
+        _check("registry", registry, Registry)
+        super().__init__(RetryPolicy(max=max_retry, interval=interval, results=_return_codes), operation="backup")
+        self.registry = registry
 
 
 class _CoordinatorRegistry(Registry):
@@ -110,6 +128,12 @@ class _CoordinatorRegistry(Registry):
 class BackupCoordinator:
     """Configuration, retry context and statistics together; made by `backup_coordinator_init`.
 
+    Args:
+        settings: The configuration, checked.
+
+    Raises:
+        TypeError: `settings` is something else.
+
     Attributes:
         settings: The configuration, checked; the coordinator's further settings are in ``settings.coordinator``.
         registry: Its own error counts and records.
@@ -117,10 +141,11 @@ class BackupCoordinator:
     """
 
     def __init__(self, settings: _config.Settings) -> None:
+        _check("settings", settings, _config.Settings)
         self.settings = settings
         self.registry = _CoordinatorRegistry(settings.error_buffer_size)
-        self.retry_context = _context(
-            settings.error_retry_max if settings.enable else 0, settings.error_retry_interval, self.registry
+        self.retry_context = BackupRetryContext(
+            settings.error_retry_max if settings.enable else 0, settings.error_retry_interval, registry=self.registry
         )
         if settings.error_store_path is not None and settings.enable_error_logging:
             from retrywrap.record.store import ErrorLog
@@ -133,21 +158,31 @@ class BackupCoordinator:
             self.registry.store.close()
 
 
-def _context(max_retry: int, retry_interval: float, registry: Registry) -> BackupRetryContext:
-    policy = RetryPolicy(max=max_retry, interval=retry_interval, results=_return_codes)
-    context = BackupRetryContext(policy, operation="backup")
-    context.registry = registry
-    return context
-
-
 def _check(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}; got {_shown(value)}")
 
 
+def _check_int(name: str, value: object) -> None:
+    expected = f"{name} must be a whole number, 0 or more; got {_shown(value)}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(expected)
+    if value < 0:
+        raise ValueError(expected)
+
+
 def _check_code(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"error_code must be an ErrorCode or its number; got {_shown(value)}")
+
+
+def _check_operation(value: Any) -> None:
+    """Refuse what cannot be called, and what does nothing but make something to be awaited or iterated when called."""
+    lazy = _inspect.iscoroutinefunction, _inspect.isgeneratorfunction, _inspect.isasyncgenfunction
+    if not callable(value) or any(is_lazy(f) for is_lazy in lazy for f in (value, _core(value))):
+        raise TypeError(
+            f"operation must be a plain function that takes user_data and returns a code; got {_shown(value)}"
+        )
 
 
 def backup_retry_context_init(max_retry: int = 10, retry_interval: float = 5) -> BackupRetryContext:
@@ -161,7 +196,7 @@ def backup_retry_context_init(max_retry: int = 10, retry_interval: float = 5) ->
         TypeError: An argument is no number.
         ValueError: An argument is negative or not finite.
     """
-    return _context(max_retry, retry_interval, _registry)
+    return BackupRetryContext(max_retry, retry_interval)
 
 
 def backup_retry_context_destroy(context: BackupRetryContext | None) -> None:
@@ -192,13 +227,12 @@ def backup_execute_with_retry(
         0, or the code of the last failure; INVALID_PARAM where there is no context or no operation.
 
     Raises:
-        TypeError: `context` is no context, or `operation` cannot be called.
+        TypeError: `context` is no context, or `operation` is no plain function.
     """
     if context is None or operation is None:
         return int(ErrorCode.INVALID_PARAM)
     _check("context", context, BackupRetryContext)
-    if not callable(operation):
-        raise TypeError(f"operation must be a function that takes user_data and returns a code; got {_shown(operation)}")
+    _check_operation(operation)
     context.operation = _operation_name(operation)
     spec = OperationSpec({}, context.policy, context.operation, context.registry)
     run = Operation(spec, context=context)
@@ -248,12 +282,17 @@ def backup_coordinator_init(config: Mapping[str, Any] | None = None) -> BackupCo
     """Return a coordinator.
 
     Args:
-        config: The settings, as a mapping of the plugin's names, or of a whole taosX document.
+        config: The settings, as a mapping of the plugin's names, or of a whole taosX document; None: the defaults.
 
     Raises:
         ConfigurationError: A setting is not what was expected; nothing was made.
+        TypeError: `config` is no mapping.
     """
-    return BackupCoordinator(_config.read(config or {}))
+    if config is None:
+        config = {}
+    elif not isinstance(config, Mapping):
+        raise TypeError(f"config must be a mapping of settings, or None for the defaults; got {_shown(config)}")
+    return BackupCoordinator(_config.read(config))
 
 
 def backup_coordinator_destroy(coordinator: BackupCoordinator | None) -> None:
@@ -351,18 +390,19 @@ def backup_write_file_with_retry(
 
     Returns:
         0, or the code of the last failure; INVALID_PARAM where an argument is missing, where there is nothing to write,
-        or where `data_size` is more than there is.
+        where `file_path` can name no file, or where `data_size` is more than there is.
 
     Raises:
         TypeError: An argument has the wrong type.
     """
-    if coordinator is None or file_path is None or not os.fspath(file_path) or data is None:
+    if coordinator is None or file_path is None or data is None:
         return int(ErrorCode.INVALID_PARAM)
     _check("coordinator", coordinator, BackupCoordinator)
-    content = memoryview(data).cast("B")
+    content = _content(data)
+    if isinstance(data_size, bool) or not isinstance(data_size, int | None):
+        raise TypeError(f"data_size must be a number of bytes, or None for all; got {_shown(data_size)}")
     size = len(content) if data_size is None else data_size
-    _check("data_size", size, int)
-    if not 0 < size <= len(content):
+    if not _can_be_written(file_path) or not 0 < size <= len(content):
         return int(ErrorCode.INVALID_PARAM)
     policy = coordinator.retry_context.policy.replace(results=None)
     try:
@@ -370,6 +410,25 @@ def backup_write_file_with_retry(
     except OSError as error:
         return int(_classify(error).code)
     return int(ErrorCode.SUCCESS)
+
+
+def _content(data: object) -> memoryview:
+    try:
+        view = memoryview(data)  # type: ignore[arg-type]  # whether it fits is the question
+    except TypeError:
+        raise TypeError(f"data must be bytes, or another object with bytes in it; got {_shown(data)}") from None
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+
+
+def _can_be_written(file_path: object) -> bool:
+    """Whether a path may be a file's; C's texts can neither be empty here, nor hold a null byte."""
+    if not isinstance(file_path, str | os.PathLike):
+        raise TypeError(f"file_path must be the path of a file (str or os.PathLike); got {_shown(file_path)}")
+    try:
+        name = os.fsencode(file_path)
+    except UnicodeEncodeError:
+        return False
+    return bool(name) and b"\0" not in name
 
 
 class _Instance:
@@ -403,30 +462,37 @@ def backup_plugin_init(config: str | bytes | Mapping[str, Any] | None = None, co
 
     Raises:
         TypeError: An argument has the wrong type.
+        ValueError: `config_len` is negative.
     """
     if not isinstance(config, str | bytes | Mapping | None):
         raise TypeError(f"config must be TOML text or a mapping; got {_shown(config)}")
     if config_len is not None:
-        _check("config_len", config_len, int)
+        _check_int("config_len", config_len)
+    if _Instance.coordinator is not None:
+        return int(ErrorCode.INIT_FAILED)
+    try:
+        document = config if isinstance(config, Mapping | None) else _config.parse(config[:config_len], "config")
+        made = backup_coordinator_init(document)
+    except ConfigurationError as error:
+        _Instance.refused = f": {error}"
+        return int(ErrorCode.INVALID_PARAM)
+    return int(ErrorCode.SUCCESS if _install(made) else ErrorCode.INIT_FAILED)
+
+
+def _install(made: BackupCoordinator) -> bool:
+    """Make a coordinator the global instance; False where another thread was quicker."""
     with _Instance.lock:
-        if _Instance.coordinator is not None:
-            return int(ErrorCode.INIT_FAILED)
-        try:
-            document = config if isinstance(config, Mapping | None) else _config.parse(config[:config_len], "config")
-            _Instance.coordinator = backup_coordinator_init(document)
-        except ConfigurationError as error:
-            _Instance.refused = f": {error}"
-            return int(ErrorCode.INVALID_PARAM)
-        _Instance.refused = ""
-        return int(ErrorCode.SUCCESS)
+        if _Instance.coordinator is None:
+            _Instance.coordinator, _Instance.refused = made, ""
+        return _Instance.coordinator is made
 
 
 def backup_plugin_cleanup() -> None:
     """End the global instance; after it, `backup_plugin_init` works again."""
     with _Instance.lock:
-        backup_coordinator_destroy(_Instance.coordinator)
-        _Instance.coordinator = None
+        ended, _Instance.coordinator = _Instance.coordinator, None
         _Instance.refused = ""
+    backup_coordinator_destroy(ended)
 
 
 def backup_plugin_get_last_error() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,18 +10,23 @@ from types import TracebackType
 from retrywrap import config, reports
 from retrywrap.decide import budget
 from retrywrap.decide.allowance import PROCESS, Allowance
-from retrywrap.decide.checks import check_seconds
+from retrywrap.decide.checks import check_number, check_seconds, shown
+from retrywrap.locks import new_lock
 from retrywrap.record.registry import registry
 from retrywrap.run import clock as clocks
 
 __all__ = ["VirtualClock", "disabled", "reset"]
 
+_lock = new_lock()
+_clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and the virtual ones, the newest in force
+_disabled = 0
+
 
 class VirtualClock(clocks.Clock):
     """Virtual time for everything of retrywrap, in every thread: waits are recorded and take no real time.
 
-    Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once (an async wait
-    lets other tasks run once). ``attempt_timeout`` still measures real time, since it limits code that is not
+    Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once (an async
+    wait lets other tasks run once). ``attempt_timeout`` still measures real time, since it limits code that is not
     retrywrap's.
 
     >>> import retrywrap
@@ -50,12 +55,11 @@ class VirtualClock(clocks.Clock):
 
     def __init__(self, start: float = 1_000_000_000.0, *, random: float = 0.5) -> None:
         self._start = check_seconds(start, "start")
-        if check_seconds(random, "random") >= 1:
-            raise ValueError(f"random must be in [0, 1); got {random!r}")
-        self._random = random
+        self._random = check_number(random, "random", 0.0)
+        if self._random >= 1:
+            raise ValueError(f"random must be a number in [0, 1); got {shown(random)}")
         self._elapsed = 0.0
-        self._lock = threading.Lock()
-        self._before: list[clocks.Clock] = []
+        self._lock = new_lock()
         self.waits: list[float] = []
 
     def now(self) -> float:
@@ -85,7 +89,12 @@ class VirtualClock(clocks.Clock):
             self._elapsed += passed
 
     def sleep(self, seconds: float, limits: Allowance) -> None:
-        """Record a wait and let its time pass; nothing passes where it was cancelled before it began."""
+        """Record a wait and let its time pass; nothing passes where it was cancelled before it began.
+
+        Args:
+            seconds: How long.
+            limits: What may be cancelled.
+        """
         if limits.cancelled:
             return
         with self._lock:
@@ -93,7 +102,12 @@ class VirtualClock(clocks.Clock):
             self._elapsed += seconds
 
     async def asleep(self, seconds: float, limits: Allowance) -> None:
-        """The same as `sleep`, after letting other tasks run once."""
+        """The same as `sleep`, after letting other tasks run once.
+
+        Args:
+            seconds: How long.
+            limits: What may be cancelled.
+        """
         await clocks.checkpoint()
         self.sleep(seconds, limits)
 
@@ -103,13 +117,22 @@ class VirtualClock(clocks.Clock):
         return sum(self.waits)
 
     def __enter__(self) -> VirtualClock:
-        self._before.append(clocks.replace(self))
+        with _lock:
+            before = clocks.replace(self)
+            if not _clocks:
+                _clocks.append(before)
+            _clocks.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        clocks.replace(self._before.pop())
+        with _lock:
+            newest = len(_clocks) - 1 - _clocks[::-1].index(self)
+            del _clocks[newest]  # not always the last: threads may overlap
+            clocks.replace(_clocks[-1])
+            if len(_clocks) == 1:
+                _clocks.clear()
 
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._elapsed:g} s, {len(self.waits)} waits>"
@@ -121,21 +144,33 @@ def disabled() -> Iterator[None]:
 
     Failures are classified, recorded and let out as ever; there is no second attempt and no wait.
     """
-    before = clocks.enable(False)
+    _disable(1)
     try:
         yield
     finally:
-        clocks.enable(before)
+        _disable(-1)
+
+
+def _disable(blocks: int) -> None:
+    """Count the blocks that are open: those of several threads may overlap."""
+    global _disabled
+    with _lock:
+        _disabled += blocks
+        clocks.enable(_disabled == 0)
 
 
 def reset() -> None:
     """Put all global state of retrywrap back to what it was at import.
 
-    That is: the registry's contents, the configuration and its error log, budgets known by name, what was reported
-    once, and `retrywrap.shutdown`. Subscriptions and registered classifiers of the application stay.
+    That is: the registry's contents, the configuration and its error log, the global instance of `retrywrap.plugin`,
+    budgets known by name, what was reported once, and `retrywrap.shutdown`. Subscriptions and registered classifiers of
+    the application stay.
     """
     registry.reset()
     config.reset()
+    plugin = sys.modules.get("retrywrap.plugin")
+    if plugin is not None:
+        plugin.backup_plugin_cleanup()
     budget.forget_names()
     reports.forget()
     PROCESS.reopen()

@@ -464,6 +464,7 @@ def test_failure_at_any_call_leaves_the_old_content(
                 with pytest.raises(type(error)) as caught:
                     replace_file(target, NEW, durable=durable)
                 assert caught.value is error
+                assert isinstance(error, OSError) or vars(error) == {}
         assert content(target) == (NEW if replaced else OLD if exists else None), name
         assert names(target) == ([] if content(target) is None else ["file.bin"]), name
         assert descriptors() == before, name
@@ -549,6 +550,30 @@ def test_file_too_large_for_the_system(target: Path) -> None:
     assert names(target) == ["file.bin"]
 
 
+def test_temporary_name_that_is_taken(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or link that bears the temporary name already is neither written through nor removed."""
+    monkeypatch.setattr(os, "urandom", bytes)
+    other = target.parent.with_name("other")
+    trap = target.with_name(f".file.bin.{os.getpid()}.{'0' * 16}.tmp")
+    trap.symlink_to(other)
+    with pytest.raises(FileExistsError):
+        replace_file(target, NEW)
+    assert trap.is_symlink()
+    assert not other.exists()
+    assert target.read_bytes() == OLD
+
+
+def test_failed_change_of_names_tells_both(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the last step names the temporary file and the target, as the system does."""
+
+    def refuse(source: str, destination: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", source, None, destination)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError, match=r"'.*\.tmp' -> '.*file\.bin'$"):
+        replace_file(target, NEW)
+
+
 def test_write_that_takes_nothing_is_an_error(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that takes no bytes and reports no error does not make the write run for ever."""
     with monkeypatch.context() as patch:
@@ -586,11 +611,11 @@ def test_directory_that_may_not_be_opened(target: Path, monkeypatch: pytest.Monk
     assert target.read_bytes() == NEW
 
 
-@pytest.mark.parametrize(("durable", "syncs"), [(True, ["file", "directory"]), (False, [])])
+@pytest.mark.parametrize(("options", "syncs"), [({}, ["file", "directory"]), ({"durable": False}, [])])
 def test_durable_waits_for_the_disk(
-    target: Path, monkeypatch: pytest.MonkeyPatch, durable: bool, syncs: list[str]
+    target: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], syncs: list[str]
 ) -> None:
-    """A durable write brings first the data, then the name to the disk; another waits for neither."""
+    """A durable write, which is the default, brings first the data and then the name to the disk; another neither."""
     seen: list[str] = []
     real_fsync, real_replace = os.fsync, os.replace
 
@@ -605,7 +630,7 @@ def test_durable_waits_for_the_disk(
 
     monkeypatch.setattr(os, "fsync", watched)
     monkeypatch.setattr(os, "replace", replacing)
-    replace_file(target, NEW, durable=durable)
+    replace_file(target, NEW, **options)
     assert seen == syncs
 
 

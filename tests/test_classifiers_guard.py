@@ -98,10 +98,12 @@ def test_key_of_a_class_with_a_strange_module(module: object) -> None:
 
 
 def test_key_of_a_class_without_a_module() -> None:
-    """A class from which somebody deleted the module name has no root either."""
-    cls = type("Bare", (Exception,), {})
-    del cls.__module__
-    assert key_of(cls) == ("", ".Bare")
+    """A class that was made where there is no module name has no root either."""
+    space: dict[str, Any] = {}
+    exec("Bare = type('Bare', (Exception,), {})", space)
+    with pytest.raises(AttributeError):
+        _ = space["Bare"].__module__
+    assert key_of(space["Bare"]) == ("", ".Bare")
 
 
 def test_key_of_a_nested_class() -> None:

@@ -191,7 +191,7 @@ def test_any_leaves_out_what_somebody_wanted() -> None:
     assert read_statuses(None, "--retry-on") == frozenset()
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "256", "-1", "5-3", "1-", "1-999", "1,,2", "٣", "1.5", "ANY"])
+@pytest.mark.parametrize("text", ["", "x", "0", "256", "-1", "5-3", "1-", "1-999", "٣", "1.5", "ANY"])
 def test_bad_exit_statuses_are_refused(text: str) -> None:
     """Only numbers from 1 to 255, ranges and any; 0 is no failure."""
     with pytest.raises(UsageError, match=r"--retry-on .*: expected exit statuses from 1 to 255, such as 75,124"):
@@ -430,7 +430,8 @@ def test_a_signal_to_end_is_passed_on_and_ends_the_retrying(
     assert run(*FAST, "--", "sh", "-c", program) == status
     out, err = capfd.readouterr()
     assert out == "caught\n"
-    assert err == f"retrywrap run: sh ended with exit status {status}; ended by SIG{name} after 1 attempt\n"
+    assert err.endswith(f"retrywrap run: sh ended with exit status {status}; ended by SIG{name} after 1 attempt\n")
+    assert err.count("retrywrap run") == 1
 
 
 @pytest.mark.usefixtures("_no_terminal")
@@ -562,12 +563,14 @@ def test_an_exception_of_our_own_leaves_no_program_behind(monkeypatch: pytest.Mo
         started.append(self)
 
     def broken(*_: object) -> None:
-        raise LookupError("broken")
+        while not Path("ready").exists():
+            pass
+        raise OSError("broken")
 
     monkeypatch.setattr(Child, "__init__", start)
     monkeypatch.setattr(Signals, "next", broken)
-    with pytest.raises(LookupError, match="broken"):
-        run("--", "sh", "-c", "trap '' TERM; while :; do sleep 0.01; done")
+    with pytest.raises(OSError, match="broken"):
+        run("--", "sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.01; done")
     assert started[0]._process.returncode == -signal.SIGKILL
 
 
@@ -706,9 +709,7 @@ def test_a_program_asks_to_die_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, ...]] = []
     monkeypatch.setattr(child_module, "_prctl", lambda: lambda *arguments: asked.append(arguments))
     monkeypatch.setattr(os, "_exit", lambda status: asked.append((status,)))
-    child_module._preparation(None)()
-    assert asked == []
-    monkeypatch.setattr(os, "getpid", os.getppid)
+    monkeypatch.setattr(os, "getppid", os.getpid)
     prepare = child_module._preparation(signal.pthread_sigmask(signal.SIG_BLOCK, []))
     prepare()
     assert asked == [(1, signal.SIGKILL, 0, 0, 0)]

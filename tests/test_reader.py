@@ -144,6 +144,17 @@ def test_long_files_are_merged(tmp_path: Path) -> None:
     assert times_of(read_errors(tmp_path)) == list(range(2 * count))
 
 
+def test_reads_as_it_goes(tmp_path: Path) -> None:
+    """The first error of a long file comes before its last line was read."""
+    path, problems = log_of(tmp_path, 1, *range(2 * reader._WINDOW)), Problems()
+    appending(path, b"nonsense\n")()
+    errors = read_errors(tmp_path, report=problems)
+    assert next(errors).time_ms == 0
+    assert problems == []
+    assert sum(1 for _ in errors) == 2 * reader._WINDOW - 1
+    assert len(problems) == 1
+
+
 def test_more_files_than_may_be_open(tmp_path: Path) -> None:
     """A directory with one long file after the other needs only as many open files as overlap in time."""
     hour = 3_600_000

@@ -32,12 +32,12 @@ def failing(times: int) -> Callable[[], str]:
     """Return a function that fails so many times, and counts its calls in ``calls``."""
 
     def function() -> str:
-        function.calls += 1  # type: ignore[attr-defined]
-        if function.calls <= times:  # type: ignore[attr-defined]
+        function.calls += 1
+        if function.calls <= times:
             raise ConnectionResetError("gone")
         return "ok"
 
-    function.calls = 0  # type: ignore[attr-defined]
+    function.calls = 0
     return function
 
 
@@ -69,7 +69,7 @@ def test_a_scope_only_ever_limits(clock: VirtualClock) -> None:
     function = failing(9)
     with pytest.raises(ConnectionResetError), retry_scope(max=100):
         with_retry(max=1)(function)()
-    assert function.calls == 2  # type: ignore[attr-defined]
+    assert function.calls == 2
 
 
 def test_nested_scopes_limit_by_minimum(clock: VirtualClock) -> None:
@@ -78,7 +78,7 @@ def test_nested_scopes_limit_by_minimum(clock: VirtualClock) -> None:
         function = failing(99)
         with pytest.raises(ConnectionResetError), retry_scope(max=outer), retry_scope(max=inner):
             with_retry(function)()
-        assert function.calls == 3  # type: ignore[attr-defined]
+        assert function.calls == 3
 
 
 def test_a_scopes_deadline_ends_what_runs_inside(clock: VirtualClock) -> None:
@@ -138,7 +138,7 @@ def test_cancel_before_use_holds(clock: VirtualClock) -> None:
     function = failing(9)
     with pytest.raises(ConnectionResetError), scope:
         with_retry(function)()
-    assert function.calls == 1  # type: ignore[attr-defined]
+    assert function.calls == 1
 
 
 def test_an_error_of_a_plain_block_says_how_to_retry_it(clock: VirtualClock) -> None:
@@ -160,7 +160,7 @@ def test_the_name_is_the_users_function_or_the_given_one(clock: VirtualClock) ->
     assert retry_scope(name="mine").name == "mine"
     assert "test_the_name_is_the_users_function_or_the_given_one" in retry_scope().name
     with pytest.raises(TypeError, match="name must be a str"):
-        retry_scope(name=3)  # type: ignore[arg-type]
+        retry_scope(name=3)
 
 
 def test_a_scope_is_shown_with_its_policy() -> None:
@@ -198,7 +198,7 @@ def test_call_retries_a_plain_function_with_its_arguments(clock: VirtualClock) -
         return a + b
 
     assert retry_scope(max=2, interval=1).call(work, 1, b=2) == 3
-    function.calls = 0  # type: ignore[attr-defined]
+    function.calls = 0
     with retry_scope(max=2, interval=1) as scope:
         assert scope.call(work, 3, b=4) == 7
     assert scope.retry_count == 2
@@ -229,7 +229,7 @@ def test_a_call_after_the_scopes_time_is_not_made(clock: VirtualClock) -> None:
         clock.advance(6)
         scope.call(function)
     assert isinstance(caught.value, TimeoutError)
-    assert function.calls == 0  # type: ignore[attr-defined]
+    assert function.calls == 0
 
 
 def test_acall_retries_a_coroutine_function(clock: VirtualClock) -> None:
@@ -411,7 +411,7 @@ def test_a_block_draws_from_its_budget(clock: VirtualClock) -> None:
     for attempt in retry_scope(budget=budget):
         with attempt:
             function()
-            raise_twice = function.calls < 2  # type: ignore[attr-defined]
+            raise_twice = function.calls < 2
             assert not raise_twice
     assert budget.available == 500
     budget.withdraw(0.0, False)
@@ -727,12 +727,12 @@ def test_a_named_policy_is_looked_up_at_each_call(clock: VirtualClock) -> None:
         work()
     for times in (2, 4):
         configure(policies={"later": {"max": times}})
-        function.calls = 0  # type: ignore[attr-defined]
+        function.calls = 0
         with pytest.raises(ConnectionResetError):
             work()
-        assert function.calls == times + 1  # type: ignore[attr-defined]
+        assert function.calls == times + 1
     with pytest.raises(ValueError, match="max must be"):
         with_retry(policy="later", max=-1)
     with_retry(policy="later", max=None)(failing(0))
-    assert "'later'" in repr(work._self_spec)  # type: ignore[attr-defined]
-    assert "max=3" in repr(with_retry(max=3)(failing(0))._self_spec)  # type: ignore[attr-defined]
+    assert "'later'" in repr(work._self_spec)
+    assert "max=3" in repr(with_retry(max=3)(failing(0))._self_spec)

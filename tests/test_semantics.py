@@ -84,7 +84,7 @@ def test_the_last_exception_comes_out_itself_with_one_note(clock: VirtualClock) 
         return made[-1]
 
     with pytest.raises(ConnectionResetError) as caught:
-        with_retry(Flaky(99, make), max=2)()  # type: ignore[call-overload]
+        with_retry(Flaky(99, make), max=2)()
     assert caught.value is made[-1]
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
@@ -375,7 +375,7 @@ def test_a_listener_that_raises_changes_nothing_and_is_reported_once(
         for end in ends:
             end()
     assert len(heard) == 3
-    assert sum("broken" in record.message for record in caplog.records) == 1
+    assert sum("the listener" in record.message for record in caplog.records) == 1
 
 
 # 4. never retried
@@ -825,9 +825,9 @@ def test_a_bool_is_refused_even_after_an_equal_number() -> None:
 def test_unknown_parameters_are_refused() -> None:
     """A typing error is an error."""
     with pytest.raises(TypeError, match="intervall"):
-        with_retry(intervall=3)  # type: ignore[call-overload]
+        with_retry(intervall=3)
     with pytest.raises(TypeError, match=r"'intervall'; it has: .*interval"):
-        retry_scope(intervall=3)  # type: ignore[call-arg]
+        retry_scope(intervall=3)
 
 
 @pytest.mark.parametrize("make", [lambda: iter([1, 2]), lambda: map(str, [1, 2])])
@@ -909,7 +909,7 @@ def test_functions_keep_their_face() -> None:
     assert inspect.signature(decorated) == inspect.signature(function)
     assert decorated.__annotations__ == function.__annotations__
     assert inspect.isfunction(decorated)
-    assert decorated.__wrapped__ is function  # type: ignore[attr-defined]
+    assert decorated.__wrapped__ is function
 
 
 class Service:

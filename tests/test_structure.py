@@ -362,4 +362,9 @@ def test_every_public_name_stands_in_the_reference() -> None:
     """The reference documents each public name, by its own directive."""
     text = "\n".join(path.read_text("utf-8") for path in (CHECKOUT / "docs" / "reference").glob("*.md"))
     documented = set(re.findall(r"auto(?:class|function|data|exception|module):: ([\w.]+)", text))
-    assert [f"{module}.{name}" for module, name in public_names() if f"{module}.{name}" not in documented] == []
+    missing = [
+        f"{module}.{name}"
+        for module, name in public_names()
+        if not {f"{module}.{name}", f"retrywrap.{name}"} & documented
+    ]
+    assert missing == []

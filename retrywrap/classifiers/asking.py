@@ -58,7 +58,7 @@ def _understood(answer: object, value: object, rule: str) -> Verdict | None:
 
 
 def _text(value: object) -> str:
-    """Return what to say of a result: only its type, because it may be anything. An error's text comes from the chain."""
+    """Return what to say of a result: only its type, for it may be anything. Of an error, the chain says its text."""
     return "" if is_error(value) else safe_text(f"the returned {type_name(type(value))} was called a failure")
 
 

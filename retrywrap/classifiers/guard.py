@@ -54,7 +54,7 @@ def key_of(cls: type) -> tuple[str, str]:
     """Return the root of a class's module, and the key of its table row: ``("http", "http.IncompleteRead")``."""
     try:
         module: Any = _MODULE(cls)
-    except AttributeError:  # somebody deleted it
+    except AttributeError:  # it was made where there is no module name
         module = None
     root = str.partition(module, ".")[0] if issubclass(type(module), str) else ""
     return root, f"{root}.{_QUALNAME(cls)}"

@@ -145,10 +145,13 @@ def _number(text: str, form: re.Pattern[str]) -> float | None:
 
 
 def _until(date: str, now: float) -> float | None:
-    from email.utils import mktime_tz, parsedate_tz
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
 
     try:
-        parsed = parsedate_tz(date)
-        return None if parsed is None else max(0.0, mktime_tz(parsed) - now)
+        moment = parsedate_to_datetime(date)
     except (OverflowError, ValueError):  # such as the 99th of a month
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)

@@ -120,8 +120,11 @@ class Child:
 
     def _stop_with_it(self) -> None:
         """Stop as well where it was stopped, so that the shell that waits for us has its terminal again."""
-        if self._shared and os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG) is not None:
-            _stop()
+        if not self._shared:
+            return
+        with suppress(ChildProcessError):  # it has ended
+            if os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG) is not None:
+                _stop()
 
 
 def _stop() -> None:

@@ -83,6 +83,8 @@ class Runner:
         self._shared = has_terminal()
         self._scope = retry_scope(**self._policy(arguments))
         self._child: Child | None = None
+        self._starting = False
+        self._early: list[Received] = []
         self._status = 0
         self._overdue = False
         self._ended_by: int | None = None
@@ -137,6 +139,8 @@ class Runner:
             say(f"--timeout {self._timeout} was over before {self._name} could be started")
             return _TOO_LONG
         except OSError as error:
+            if not self._starting:
+                raise
             return self._cannot_run(error)
         if status and self._ended_idle and self._ended_by is not None:
             return -self._ended_by
@@ -157,9 +161,14 @@ class Runner:
         with signals.gathered() as gathered:
             if self._ended_by is not None:
                 return -self._ended_by
+            self._early.clear()
+            self._starting = True
             child = Child(self._command, shared=self._shared, mask=signals.mask if gathered else None)
+            self._starting = False
             self._child = child
             try:
+                while self._early:
+                    child.pass_on(self._early.pop(0))
                 wait = child.wait if gathered else child.wait_plainly
                 status = wait(signals, self._limit, self.receive)
             except BaseException:
@@ -179,6 +188,8 @@ class Runner:
             self._scope.cancel()
         if self._child is not None:
             self._child.pass_on(received)
+        else:
+            self._early.append(received)  # where it came while the program was being started
 
     def judge(self, status: int) -> Verdict | None:
         """Classify an exit status: the classifier for ``results=``.
@@ -221,7 +232,7 @@ class Runner:
 
     def _cannot_run(self, error: OSError) -> int:
         program = self._command[0]
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        if program and not isinstance(error, FileNotFoundError | NotADirectoryError):
             say(f"{program}: cannot be run: {error.strerror}")
             return _NOT_EXECUTABLE
         if os.path.exists(program):

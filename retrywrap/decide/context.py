@@ -30,7 +30,7 @@ A context keeps codes and text, never an exception, a frame or an argument.
 
 from __future__ import annotations
 
-import random as _random
+import random as chance
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 
@@ -114,7 +114,7 @@ class RetryContext:
         *,
         operation: str = "operation",
         limits: Allowance = PROCESS,
-        random: Callable[[], float] = _random.random,
+        random: Callable[[], float] = chance.random,
         epoch: float = 0.0,
     ) -> None:
         self.policy = policy
@@ -171,7 +171,13 @@ class RetryContext:
         self._most = 0
 
     def surround(self, limits: Allowance, random: Callable[[], float], epoch: float) -> None:
-        """Put a context that was made elsewhere under the scopes and the clock of where it is about to run."""
+        """Put a context that was made elsewhere under the scopes and the clock of where it is about to run.
+
+        Args:
+            limits: The scopes around it.
+            random: Returns numbers in [0, 1) for jitter.
+            epoch: Seconds since the epoch at the zero of the clock.
+        """
         self._limits, self._random, self._epoch = limits, random, epoch
 
     def clear(self) -> None:
@@ -220,7 +226,14 @@ class RetryContext:
         return self._end(stop, now) if stop else self._schedule(verdict, None, now)
 
     def resumed(self, now: float) -> RetryEvent | None:
-        """Look once more before the next attempt: None to go on, else the terminal event."""
+        """Look once more before the next attempt.
+
+        Args:
+            now: The clock's seconds.
+
+        Returns:
+            None to go on; else the terminal event.
+        """
         stop = self._cancelled()
         if stop is None and self.deadline is not None and now > self.deadline:
             stop = StopReason.TIMED_OUT, f"the time was over after the wait; {self._time_limit()} is the limit"

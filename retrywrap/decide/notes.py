@@ -33,10 +33,16 @@ def attach(error: BaseException, note: Note) -> None:
     Works on exceptions that refuse new attributes (frozen dataclasses): a note must never mask the error.
     """
     try:
-        notes = [n for n in _notes(error) if not (isinstance(n, Note) and n.operation == note.operation)]
+        notes = [n for n in _notes(error) if not (isinstance(n, Note) and _replaces(note, n))]
         BaseException.__setattr__(error, "__notes__", [*notes, note])
     except Exception:  # an exotic exception class may refuse even this; its error matters more than our note
         return
+
+
+def _replaces(new: Note, old: Note) -> bool:
+    """Whether a note takes the place of another; what an inner level of a recursion exhausted stays for outer ones."""
+    still_needed = new.reason is StopReason.NESTED_REFUSED and old.recursive
+    return new.operation == old.operation and not still_needed
 
 
 def given_up(error: BaseException, operation: str) -> Note | None:

@@ -67,7 +67,7 @@ def _check_on(value: object) -> tuple[tuple[type[Exception], ...], Callable[[Exc
     """Return the exception types and the predicate that ``on=`` means."""
     if value is None:
         return (), None
-    types = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
+    types: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     if all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
         for t in types:
             if not issubclass(t, Exception):
@@ -203,7 +203,11 @@ class RetryPolicy:
         raise AttributeError("RetryPolicy is immutable")
 
     def judge(self, result: object) -> Verdict | None:
-        """Return what ``results=`` says of a returned value: a failure's verdict; None for success."""
+        """Return what ``results=`` says of a returned value: a failure's verdict; None for success.
+
+        Args:
+            result: The value.
+        """
         if self.results is None:
             return None
         verdict = ask(self.results, result)
@@ -211,6 +215,9 @@ class RetryPolicy:
 
     def replace(self, **changes: Any) -> RetryPolicy:
         """Return a copy with some parameters changed.
+
+        Args:
+            **changes: The parameters.
 
         Raises:
             TypeError: For a name that is no parameter, or a wrong type.

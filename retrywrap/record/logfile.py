@@ -13,7 +13,7 @@ __all__ = ["LogFile", "create", "escape", "format_line", "log_files", "open_plai
 _NAME = re.compile(r"backup_error_([0-9]+)\.log")
 _MOST_NAMES = 1000
 _MOST_RACES = 3
-_COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_COMMON = getattr(os, "O_BINARY", 0)  # that no program inherits what os.open opens is Python's doing
 
 # What ends a line for any reader, what drives a terminal, what reorders text (bidirectional controls), and surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

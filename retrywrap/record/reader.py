@@ -198,9 +198,8 @@ class _Position:
         return (about.st_dev, about.st_ino) != self._identity or about.st_size != self._offset
 
     def begins(self) -> int:
-        """Return the time in the first line to be read; 0 where it cannot be told."""
+        """Return the time in the file's first line; 0 where it cannot be told."""
         with suppress(OSError), open(self.path, "rb") as stream:
-            self._seek(stream)
             match = _LINE.fullmatch(stream.readline(_LONGEST))
             return int(match[1]) if match else 0
         return 0

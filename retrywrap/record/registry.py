@@ -99,7 +99,8 @@ class Snapshot(dict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a snapshot does not change; dict(snapshot) is a copy that can")
 
-    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
+    __setitem__ = __delitem__ = pop = popitem = clear = __ior__ = _refuse
+    update = setdefault = _refuse  # pyright: ignore[reportAssignmentType]  # overloaded in dict; refused in every form
 
     def __reduce__(self) -> tuple[Any, ...]:  # a dict is copied and unpickled item by item, which would be refused
         return Snapshot, (dict(self),)

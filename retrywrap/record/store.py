@@ -159,7 +159,7 @@ def _remove_dead(path: str, now: float, max_age: float) -> None:
     age = now - about.st_mtime
     if age <= max_age or not stat.S_ISREG(about.st_mode):
         return
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags)
     try:
         locked = try_lock(descriptor, exclusive=True)

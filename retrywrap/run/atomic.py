@@ -12,7 +12,7 @@ from retrywrap.decide.checks import shown
 
 __all__ = ["replace_file"]
 
-_FLAGS = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _NAME_KEPT = 40
 _NO_SYNC = errno.EINVAL, errno.ENOTSUP
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
@@ -61,14 +61,11 @@ def replace_file(
 
 def _examine(name: str) -> os.stat_result | None:
     try:
-        old = os.stat(name)
+        return os.stat(name)
     except FileNotFoundError:
         if not os.path.basename(name):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name) from None
         return None
-    if stat.S_ISDIR(old.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-    return old
 
 
 def _is_replaceable(old: os.stat_result, target: str) -> bool:
@@ -109,8 +106,9 @@ def _replace(target: str, content: memoryview, mode: int | None, old: os.stat_re
         if folder is not None:
             _sync_folder(folder)
     except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
+        if not isinstance(error, FileExistsError):  # then it is not ours
+            with suppress(OSError):
+                os.unlink(temporary)
         if isinstance(error, OSError) and error.filename in (None, temporary) and error.filename2 is None:
             error.filename = target  # the random name says nothing to whoever reads the message
         raise
@@ -140,7 +138,7 @@ def _fill(temporary: str, content: memoryview, mode: int | None, old: os.stat_re
 def _open_folder(directory: str) -> int | None:
     """Open a directory to bring its names to the disk; None where that is not allowed, or not possible (Windows)."""
     try:
-        return os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+        return os.open(directory, os.O_RDONLY)
     except PermissionError:
         return None
 

@@ -55,7 +55,7 @@ class Retried(_FunctionWrapper):
     def __init__(self, wrapped: Any, spec: OperationSpec) -> None:
         super().__init__(wrapped, _never)
         self._self_spec = spec
-        Retried.__call__.__set__(self, build(wrapped, spec))
+        _CALL.__set__(self, build(wrapped, spec))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -79,6 +79,9 @@ class Retried(_FunctionWrapper):
 
     def __repr__(self) -> str:
         return f"<with_retry of {self.__wrapped__!r}>"
+
+
+_CALL: Any = vars(Retried)["__call__"]
 
 
 def _never(*_: Any) -> Any:

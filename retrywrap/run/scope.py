@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from asyncio.events import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -363,6 +364,36 @@ if TYPE_CHECKING:
 else:
 
     def retry_scope(**given: Any) -> RetryScope:
+        """Return a scope: an allowance for what runs inside, calls by its policy, or a block that runs again.
+
+        ``with retry_scope(max=20, timeout=120) as scope:`` limits and records all retries inside.
+        ``scope.call(function, …)`` retries a function. ``for attempt in retry_scope(max=3): with attempt: …`` retries a
+        block; in coroutines, ``async with``, ``await scope.acall(…)`` and ``async for``.
+
+        Args:
+            max: Retries *after* the first attempt; inside ``with``, of all operations together. 10 unless configured.
+            interval: Seconds between attempts, a backoff, or any re-iterable of seconds; 5 unless configured.
+            timeout: Seconds for the whole, waits included.
+            attempt_timeout: Seconds for one attempt; for ``acall`` only.
+            on: Exception type(s), or a predicate, retried in addition to what the classifier says.
+            classifier: Asked before the default chain; a `Chain` replaces it.
+            results: Judges what calls return, and what ``attempt.set_result()`` is given.
+            idempotent: False: retried only where the failed attempt surely had no effect.
+            nested: ``"once"``: what an inner operation has exhausted is not retried here again; ``"multiply"``: it is.
+            before_retry: Called with the `RetryContext` before each retry.
+            budget: A retry budget, or the name of a shared one.
+            policy: A `RetryPolicy`, or the name of one from the configuration.
+            registry: Where failures of the scope's own calls and blocks are recorded.
+            name: As what they are recorded; the name of what is called, or of the function that uses the scope.
+            reraise: False: `RetryExhausted` from the last exception.
+
+        Returns:
+            The scope.
+
+        Raises:
+            TypeError: An argument has the wrong type, or is not known.
+            ValueError: An argument is out of range.
+        """
         scope = RetryScope()
         try:
             scope._spec = _plain_spec(**given)
@@ -372,3 +403,11 @@ else:
             return scope
         scope._spec = _spec(given)
         return scope
+
+    def _signature() -> inspect.Signature:
+        """Return what a reader is to see in place of ``**given``."""
+        own = {"policy": None, "registry": default_registry, "name": None}
+        word = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature([inspect.Parameter(n, word, default=d) for n, d in {**DEFAULTS, **own}.items()])
+
+    retry_scope.__signature__ = _signature()

@@ -21,11 +21,12 @@ def make_display(progress: Progress, stream: TextIO) -> Display:
     """Return the live display where `stream` is a terminal and rich is installed, else the plain one."""
     if not stream.isatty():
         return Display(progress, stream)
+    from retrywrap.cli.demo.live import LiveDisplay, new_console
+
     try:
-        from retrywrap.cli.demo.live import LiveDisplay, new_console
+        console = new_console(stream)
     except ImportError:
         return Display(progress, stream)
-    console = new_console(stream)
     if console.is_dumb_terminal or not console.encoding.lower().startswith("utf"):
         return Display(progress, stream)
     return LiveDisplay(progress, stream, console)

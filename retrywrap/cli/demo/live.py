@@ -26,7 +26,11 @@ _WIDE = 100
 
 
 def new_console(stream: TextIO) -> Console:
-    """Return a console on a stream."""
+    """Return a console on a stream.
+
+    Raises:
+        ImportError: rich is not installed.
+    """
     from rich.console import Console
 
     return Console(file=stream, highlight=False, emoji=False, markup=False)
@@ -75,7 +79,9 @@ class LiveDisplay(Display):
 
     def say(self, text: str) -> None:
         """Show a line."""
-        self._console.print(text, soft_wrap=True)
+        from rich.text import Text
+
+        self._console.print(Text(text), soft_wrap=True)
 
     def event(self, event: RetryEvent) -> None:
         """Show an error, in one line."""
@@ -133,7 +139,6 @@ class LiveDisplay(Display):
         from rich.console import Group
         from rich.padding import Padding
         from rich.table import Table
-        from rich.text import Text
 
         self._live.stop()
         parts = [part for part in (_server(report), _codes(report)) if part.row_count]
@@ -144,7 +149,7 @@ class LiveDisplay(Display):
             whole.add_row(Group(_summary(report), *(Padding(part, (1, 0, 0, 0)) for part in parts)))
         self._console.print(Padding(whole, (1, 1)))
         self._console.print(_verdict(report))
-        self._console.print(Text(hint(report), "dim"), soft_wrap=True)
+        self.say(hint(report))
 
 
 def _end_of(text: str, width: int) -> str:

@@ -86,7 +86,7 @@ class Session:
             return scan(path, leave_out=(left_out,))
         except (OSError, ValueError) as error:  # ValueError: no path may hold a null byte
             reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"cannot back up {printable(path)!r}: {reason}") from error
+            raise UsageError(f"cannot back up '{printable(path)}': {reason}") from error
 
     def _run(self, stack: ExitStack) -> int:
         client = self._set_up(stack)

@@ -1,0 +1,309 @@
+"""The test kit: virtual time, retries switched off, and the clean slate."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import retrywrap
+from retrywrap import RetryBudget, exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
+from retrywrap import testing as kit
+from retrywrap.config import Settings, configure, settings
+from retrywrap.decide.budget import define_budget, named_budget
+from retrywrap.run import clock as clocks
+from retrywrap.testing import VirtualClock, disabled, reset
+
+
+def fails(calls: list[float] | None = None) -> None:
+    """An operation that never succeeds."""
+    if calls is not None:
+        calls.append(clocks.current().now())
+    raise ConnectionResetError("peer went away")
+
+
+def give_up(**settings: Any) -> list[float]:
+    """Run that operation to its end; return the virtual times of its attempts."""
+    calls: list[float] = []
+    with pytest.raises(ConnectionResetError):
+        with_retry(**settings)(fails)(calls)
+    return calls
+
+
+# --- VirtualClock
+
+
+def test_waits_take_no_time_and_are_listed() -> None:
+    """The virtual time passes by what is waited; the real one does not."""
+    began = time.monotonic()
+    with VirtualClock() as clock:
+        assert give_up(max=3, interval=1000) == [0.0, 1000.0, 2000.0, 3000.0]
+    assert clock.waits == [1000.0] * 3
+    assert clock.waited == 3000.0
+    assert clock.now() == 3000.0
+    assert time.monotonic() - began < 100
+
+
+def test_async_waits_are_virtual_too() -> None:
+    """In asyncio and in trio; other tasks run during each wait."""
+
+    async def operation() -> None:
+        fails()
+
+    turns: list[int] = []
+
+    async def retried() -> None:
+        with pytest.raises(ConnectionResetError):
+            await with_retry(max=3, interval=1000)(operation)()
+        turns.append(-1)
+
+    async def in_asyncio() -> None:
+        task = asyncio.ensure_future(retried())
+        while not task.done():
+            turns.append(len(clock.waits))
+            await asyncio.sleep(0)
+
+    for run in (lambda: asyncio.run(in_asyncio()), lambda: trio.run(retried)):
+        with VirtualClock() as clock:
+            run()
+        assert clock.waits == [1000.0] * 3
+    assert turns[:-2] == sorted(turns[:-2])
+    assert {1, 2} <= set(turns)
+
+
+def test_threads_see_the_same_clock() -> None:
+    """Every wait of every thread is virtual, and none is lost."""
+    with VirtualClock() as clock:
+        threads = [threading.Thread(target=give_up, kwargs={"max": 10, "interval": 1}) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert clock.waits == [1.0] * 80
+    assert clock.now() == 80.0
+
+
+def test_advancing_lets_time_pass_without_a_wait() -> None:
+    """As the code under test would spend it; deadlines see it."""
+    with VirtualClock() as clock, retry_scope(timeout=10):
+        clock.advance(4)
+        assert remaining() == 6.0
+        clock.advance(7.5)
+        assert remaining() == 0.0
+    assert clock.waits == []
+    assert clock.now() == 11.5
+
+
+def test_jitter_is_pinned() -> None:
+    """The middle of each range, unless another number is wanted."""
+    policy = {"max": 3, "interval": exponential(1)}
+    with VirtualClock() as clock:
+        give_up(**policy)
+    assert clock.waits == [0.5, 1.0, 2.0]
+    with VirtualClock(random=0) as clock:
+        give_up(**policy)
+    assert clock.waited == 0.0
+    with VirtualClock(random=0.75) as clock:
+        give_up(**policy)
+    assert clock.waits == [0.75, 1.5, 3.0]
+
+
+def test_the_epoch_is_known() -> None:
+    """Records and error logs have the times that a test can expect."""
+    with VirtualClock(start=5.5) as clock:
+        give_up(max=1, interval=2)
+        assert (clock.epoch(), clock.random()) == (5.5, 0.5)
+    assert [record.time for record in registry.errors] == [5.5, 7.5]
+    with VirtualClock():
+        give_up(max=0)
+    assert registry.last_error.time == 1_000_000_000.0
+
+
+def test_a_cancelled_wait_takes_no_time() -> None:
+    """What was cancelled before its wait ends there, as with the real clock."""
+    with VirtualClock() as clock, retry_scope() as scope:
+        limits = scope.link()
+        scope.cancel()
+        clock.sleep(5, limits)
+        asyncio.run(clock.asleep(5, limits))
+    assert (clock.waits, clock.now()) == ([], 0.0)
+
+
+def test_outside_of_it_the_clock_is_as_before() -> None:
+    """Also where clocks nest, where one is entered twice, and where the block raises."""
+    real = clocks.current()
+    outer, inner = VirtualClock(), VirtualClock()
+    with outer:
+        with inner, outer:
+            assert clocks.current() is outer
+        assert clocks.current() is outer
+        with pytest.raises(LookupError), inner:
+            assert clocks.current() is inner
+            raise LookupError
+        assert clocks.current() is outer
+    assert clocks.current() is real
+
+
+def test_clocks_of_overlapping_threads() -> None:
+    """Whichever block ends first: one that is still open stays virtual, and in the end the real clock is back."""
+    real = clocks.current()
+    first, second = VirtualClock(), VirtualClock()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert clocks.current() is second
+    second.__exit__(None, None, None)
+    assert clocks.current() is real
+    assert kit._clocks == []
+
+
+def test_a_signal_handler_may_advance_the_clock() -> None:
+    """Its lock is re-entrant: a handler that interrupts a wait does not wait for it."""
+    clock = VirtualClock()
+    with clock._lock:
+        clock.advance(3)
+    assert clock.now() == 3.0
+
+
+def test_the_repr_says_where_it_stands() -> None:
+    """For whoever looks at a failed test."""
+    with VirtualClock() as clock:
+        give_up(max=2, interval=1.5)
+    assert repr(clock) == "<VirtualClock at 3 s, 2 waits>"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: VirtualClock(random=1), ValueError, "random must be a number in [0, 1); got 1"),
+        (lambda: VirtualClock(random=-0.1), ValueError, "random must be a finite number, 0 or more; got -0.1"),
+        (lambda: VirtualClock(random="x"), TypeError, "random must be a finite number, 0 or more; got 'x'"),  # type: ignore[arg-type]  # refusing it is the point
+        (lambda: VirtualClock(-1), ValueError, "start must be a finite number of seconds"),
+        (lambda: VirtualClock().advance(-1), ValueError, "seconds must be a finite number of seconds"),
+        (lambda: VirtualClock().advance(float("nan")), ValueError, "seconds must be a finite number of seconds"),
+    ],
+)
+def test_times_that_cannot_be_are_refused(make: Callable[[], object], error: type[Exception], text: str) -> None:
+    """By the parameter's name."""
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value).startswith(text)
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    """They are run as they stand."""
+    assert doctest.testmod(kit).attempted > 0
+    assert doctest.testmod(kit).failed == 0
+
+
+# --- disabled
+
+
+def test_disabled_operations_run_once(clock: VirtualClock) -> None:
+    """Decorated functions, calls and blocks; the error is recorded and comes out as ever."""
+    with disabled():
+        assert len(give_up(max=5)) == 1
+        with pytest.raises(ConnectionResetError) as caught:
+            retry_scope(max=5).call(fails)
+        with pytest.raises(ConnectionResetError):
+            for attempt in retry_scope(max=5):
+                with attempt:
+                    fails()
+    assert "exhausted after 1 attempt" in caught.value.__notes__[0]
+    assert clock.waits == []
+    assert (registry.error_count, registry.retry_count) == (3, 0)
+
+
+def test_after_it_operations_are_retried_again(clock: VirtualClock) -> None:
+    """Also where such blocks nest, and where one raises."""
+    with disabled():
+        with disabled():
+            pass
+        assert len(give_up(max=2)) == 1
+        with pytest.raises(LookupError), disabled():
+            raise LookupError
+        assert len(give_up(max=2)) == 1
+    assert len(give_up(max=2)) == 3
+
+
+def test_blocks_of_overlapping_threads(clock: VirtualClock) -> None:
+    """Whichever ends first: as long as one is open nothing is retried, and after the last everything is."""
+    first, second = disabled(), disabled()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert len(give_up(max=2)) == 1
+    second.__exit__(None, None, None)
+    assert len(give_up(max=2)) == 3
+
+
+def test_other_threads_are_disabled_too(clock: VirtualClock) -> None:
+    """A thread that the code under test starts runs its operations once as well."""
+    calls: list[float] = []
+    with disabled():
+        thread = threading.Thread(target=lambda: calls.extend(give_up(max=2)))
+        thread.start()
+        thread.join(10)
+    assert len(calls) == 1
+
+
+# --- reset
+
+
+def test_reset_is_a_clean_slate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Registry, configuration, the plugin's instance, named budgets, reports and shutdown are as at import."""
+    configure(error_retry_max=1, error_store_path=tmp_path, error_buffer_size=3, events=False, policies={"x": {}})
+    registry.record_error(-6)
+    plugin.backup_plugin_init()
+    define_budget("shared", RetryBudget(capacity=20))
+    reports.report_once(tmp_path, "once")
+    shutdown()
+    reset()
+    assert (registry.error_count, registry.last_error.code, registry.errors) == (0, 0, ())
+    assert settings() == Settings()
+    assert registry.error_buffer_size == 1000
+    assert plugin.backup_plugin_get_last_error() == "Plugin not initialized"
+    assert repr(named_budget("shared")) == repr(RetryBudget())
+    caplog.clear()
+    reports.report_once(tmp_path, "once more")
+    assert [record.getMessage() for record in caplog.records] == ["once more"]
+    with VirtualClock():
+        assert len(give_up(max=2)) == 3
+
+
+def test_reset_does_not_load_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was never imported needs no cleaning."""
+    monkeypatch.delitem(kit.sys.modules, "retrywrap.plugin")
+    reset()
+    assert "retrywrap.plugin" not in kit.sys.modules
+
+
+def test_reset_leaves_subscriptions_and_classifiers(clock: VirtualClock) -> None:
+    """They are part of the application, as its functions are."""
+    from retrywrap.classifiers import register, unregister
+
+    class Flaky(Exception):
+        pass
+
+    heard: list[str] = []
+    end = retrywrap.subscribe(lambda event: heard.append(event.name))
+    register(Flaky, retrywrap.ErrorCode.NETWORK)
+    try:
+        reset()
+        with pytest.raises(Flaky):
+            retry_scope(max=1, interval=1).call(_raise, Flaky())
+    finally:
+        end()
+        unregister(Flaky)
+    assert heard == ["retry.scheduled", "retry.exhausted"]
+
+
+def _raise(error: Exception) -> None:
+    raise error
