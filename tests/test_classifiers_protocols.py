@@ -27,6 +27,7 @@ def server(*replies: bytes) -> Iterator[int]:
 
         def serve() -> None:
             peer, _ = listening.accept()
+            peer.settimeout(10)
             with peer, peer.makefile("rb") as lines:
                 peer.sendall(replies[0])
                 for reply in replies[1:]:
@@ -105,9 +106,9 @@ def test_urllib_status() -> None:
     """An error status, with the hint that came with it."""
     with server(b"", b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nConnection: close\r\n\r\n") as port:
         error = open_url(f"http://127.0.0.1:{port}/")
-    assert isinstance(error, urllib.error.HTTPError)
-    verdict = classify(error)
-    error.close()
+        assert isinstance(error, urllib.error.HTTPError)
+        verdict = classify(error)
+        error.close()
     assert (verdict.rule, verdict.retryable, verdict.retry_after) == ("http.503", True, 9.0)
 
 

@@ -274,7 +274,7 @@ def test_a_folder_that_holds_the_backups(clock: VirtualClock, capsys: pytest.Cap
     [
         ("nothing", r"cannot back up '.*nothing': No such file or directory"),
         ("pipe", r"cannot back up '.*pipe': it is a named pipe; a folder or a plain file is needed"),
-        ("null\0byte", r"cannot back up '.*null\\x00byte': embedded null byte"),
+        ("null\0byte", r"cannot back up '.*null\\x00byte': .*embedded null"),
     ],
 )
 def test_errors_of_use(folder: Path, name: str, message: str) -> None:
@@ -332,8 +332,13 @@ def test_no_child_is_left_behind(folder: Path, kind: signal.Signals) -> None:
 
 def _runs(pid: int) -> bool:
     """Return whether there is such a process that is not merely waiting to be buried."""
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip()[:1] not in ("", "Z")
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # a system without /proc; or it has ended just now, which the next look will tell
+        return True
 
 
 def test_on_a_terminal(folder: Path) -> None:

@@ -158,8 +158,7 @@ def test_plain_lines() -> None:
         "retrywrap demo: 40 files, 40.0 kB of /some/where",
         "server: 127.0.0.1:4711, process 42; seed 7; to go wrong: reset 2",
         "  0.00 s  reset   upload_file f0: [Errno 104] Connection reset by peer; retry 1 follows in 0.5 s",
-        "  0.00 s  PERMISSION_DENIED upload_file f0: [Errno 13] Permission denied: '[red]x'; "
-        "PERMISSION_DENIED is not retryable",
+        "  0.00 s  error   upload_file f0: [Errno 13] Permission denied: '[red]x'; PERMISSION_DENIED is not retryable",
         "  0.00 s  10 of 40 files, 10.0 kB of 40.0 kB",
         "  0.00 s  20 of 40 files, 20.0 kB of 40.0 kB",
     ]

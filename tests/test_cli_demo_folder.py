@@ -183,8 +183,10 @@ def test_verify_finds_what_is_missing(folder: Path, twin: Path) -> None:
     (twin / "a.txt").unlink()
     (twin / "hollow").rmdir()
     assert compared(folder, twin).differences == ("a.txt: not in the backup", "hollow: not in the backup")
-    assert compared(folder, twin, {"a.txt": "Permission denied"}).differences == (
+    (twin / "deep" / "large").write_bytes(b"")
+    assert compared(folder, twin, {"a.txt": "Permission denied", "deep/large": "no time"}).differences == (
         "a.txt: Permission denied",
+        "deep/large: no time",
         "hollow: not in the backup",
     )
 

@@ -37,6 +37,8 @@ def test_plan_has_each_misbehaviour(files: list[File], seed: int, level: str) ->
     assert max(len(queue) for queue in _queues(made)) < 10
     large = {file.name for file in files if file.size > 16 << 20}
     assert not any({"busy", "stall"} & set(queue) for name, queue in made.queues["PUT"].items() if name in large)
+    (liar,) = (name for name, queue in made.queues["HEAD"].items() if "lie" in queue)
+    assert liar not in large or large >= set(readable)
     assert made.counts["busy"] + 0.5 * made.counts["stall"] < 10
 
 

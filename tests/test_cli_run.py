@@ -28,8 +28,10 @@ from retrywrap.cli import runner as runner_module
 from retrywrap.cli import signals as signals_module
 from retrywrap.cli.child import Child
 from retrywrap.cli.progress import Countdown, is_live, say
-from retrywrap.cli.runner import Input, Runner, read_statuses
+from retrywrap.cli.runner import Runner
 from retrywrap.cli.signals import Received, Signals, has_terminal, signal_name
+from retrywrap.cli.statuses import read_statuses
+from retrywrap.cli.stdin import Input
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.allowance import Allowance
 from retrywrap.run import clock as clocks
@@ -332,9 +334,9 @@ def test_an_attempt_that_takes_too_long_is_ended_and_retried(capfd: pytest.Captu
 def test_a_program_that_does_not_heed_the_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace period a program that ignores SIGTERM is killed."""
     monkeypatch.setattr(child_module, "GRACE", 0.1)
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('log', 'w'); time.sleep(60)"
+    program = "trap '' TERM; touch log; while :; do sleep 0.05; done"
     began = time.monotonic()
-    assert run("--max", "0", "--attempt-timeout", "1", "--", sys.executable, "-Ic", program) == 124
+    assert run("--max", "0", "--attempt-timeout", "1", "--", "sh", "-c", program) == 124
     assert Path("log").exists()
     assert time.monotonic() - began < PATIENCE
 
@@ -596,6 +598,19 @@ def test_without_sigtimedwait_handlers_pass_the_signals_on(
     assert capfd.readouterr() == ("caught\n", "")
 
 
+@pytest.mark.usefixtures("_no_gathering", "_no_terminal")
+def test_without_sigtimedwait_a_signal_during_the_start_is_passed_on_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes between the program's first breath and the moment in which we know of it is not lost."""
+    real = Child.__init__
+
+    def start(self: Child, *arguments: Any, **named: Any) -> None:
+        real(self, *arguments, **named)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Child, "__init__", start)
+    assert run(*FAST, "--", "sleep", "60") == 143
+
+
 @pytest.mark.usefixtures("_no_gathering")
 def test_without_sigtimedwait_what_is_typed_is_taken_to_come_from_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGINT with a terminal has reached the program already; SIGTERM has not."""
@@ -694,13 +709,21 @@ def test_stopping_ourselves_holds_sigtstp_back_afterwards(monkeypatch: pytest.Mo
 
 def test_a_stopped_program_stops_us_only_where_a_shell_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a terminal, a program that was stopped alone stops us as well, once; without one it does not."""
+    program = (
+        "(until test -e seen; do sleep 0.02; done; while sleep 0.02; do kill -CONT $$; done) & "
+        "kill -STOP $$; kill $!; exit 4"
+    )
+    stops: list[Path] = []
+
+    def stop() -> None:
+        stops.append(Path("seen"))
+        Path("seen").touch()
+
+    monkeypatch.setattr(child_module, "_stop", stop)
     for shared in (True, False):
-        stops: list[str] = []
-        monkeypatch.setattr(child_module, "_stop", lambda stops=stops: stops.append("stop"))
         monkeypatch.setattr(runner_module, "has_terminal", lambda shared=shared: shared)
-        program = "(sleep 0.2; kill -CONT $$) & kill -STOP $$; wait"
-        assert run("--", "sh", "-c", program) == 0
-        assert stops == (["stop"] if shared else [])
+        assert run("--quiet", "--", "sh", "-c", program) == 4
+        assert len(stops) == 1
 
 
 @linux
@@ -968,7 +991,7 @@ while True:
     print("stopped by", signal.Signals(os.WSTOPSIG(status)).name, flush=True)
     os.tcsetpgrp(0, job.pid)
     os.killpg(job.pid, signal.SIGCONT)
-print("status", os.waitstatus_to_exitcode(status), flush=True)
+print("job: status", os.waitstatus_to_exitcode(status), flush=True)
 job.returncode = 0
 """
 
@@ -1021,7 +1044,7 @@ def test_ctrl_c_reaches_the_program_once_and_ends_the_retrying() -> None:
     with Terminal("--interval", "0", "--retry-on", "any", "--", "sh", "-c", script) as terminal:
         terminal.see("ready")
         terminal.type(b"\x03")
-        shown = terminal.see("status 6")
+        shown = terminal.see("job: status 6")
     assert shown.count("caught") == 1
     assert "ended by SIGINT after 1 attempt" in shown
 
@@ -1032,7 +1055,7 @@ def test_ctrl_c_ends_a_countdown() -> None:
     with Terminal("--interval", "60", "--retry-on", "1", "--", "false") as terminal:
         terminal.see("retry 1 of 10 in 60 s")
         terminal.type(b"\x03")
-        assert "ended by SIGINT after 1 attempt" in terminal.see("status 130")
+        assert "ended by SIGINT after 1 attempt" in terminal.see("job: status 130")
 
 
 @linux
@@ -1045,7 +1068,7 @@ def test_ctrl_z_stops_both_and_fg_continues_both() -> None:
         terminal.see("stopped by SIGTSTP")
         terminal.type(b"words\n")
         terminal.see("got words")
-        terminal.see("status 7")
+        terminal.see("job: status 7")
 
 
 @linux
@@ -1055,13 +1078,13 @@ def test_a_program_that_stops_itself_gives_the_shell_its_terminal_back() -> None
         terminal.see("ready")
         terminal.see("stopped by SIGTSTP")
         terminal.see("again")
-        terminal.see("status 8")
+        terminal.see("job: status 8")
 
 
 @linux
 def test_a_real_terminal_shows_the_retry_in_one_line() -> None:
     """The line that counted down stays as one line."""
     with Terminal("--interval", "0.05", "--retry-on", "1", "--max", "1", "--", "false") as terminal:
-        shown = terminal.see("status 1")
+        shown = terminal.see("job: status 1")
     assert "\r\x1b[Kretrywrap run: false ended with exit status 1; retry 1 of 1 in 1 s" in shown
     assert "\r\x1b[Kretrywrap run: false ended with exit status 1; retry 1 of 1 after 0.05 s\r\n" in shown

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +15,8 @@ from retrywrap.cli.child import Child
 from retrywrap.cli.options import read_count, read_interval, read_seconds
 from retrywrap.cli.progress import Countdown, Progress, is_live, say
 from retrywrap.cli.signals import ENDING, Received, Signals, has_terminal, signal_name
+from retrywrap.cli.statuses import read_statuses
+from retrywrap.cli.stdin import Input
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.events import RetryEvent, StopReason
@@ -25,38 +25,9 @@ from retrywrap.record.hooks import subscribe
 from retrywrap.run import clock as clocks
 from retrywrap.run.scope import retry_scope
 
-__all__ = ["Input", "Runner", "read_statuses"]
+__all__ = ["Runner"]
 
 _TOO_LONG, _NOT_EXECUTABLE, _NOT_FOUND = 124, 126, 127
-_ANY = frozenset(range(1, 256)) - {_NOT_EXECUTABLE, _NOT_FOUND} - {128 + int(number) for number in ENDING}
-
-
-class Input:
-    """The standard input, which each attempt is to see from the same place on.
-
-    Args:
-        warn: Called once, with a sentence, where a retry cannot see what the first attempt saw.
-        descriptor: The file descriptor.
-    """
-
-    def __init__(self, warn: Callable[[str], None], descriptor: int = 0) -> None:
-        self._warn = warn
-        self._descriptor = descriptor
-        self._start: int | None = None
-        self._spent = False
-        try:
-            if not os.isatty(descriptor):
-                self._start = os.lseek(descriptor, 0, os.SEEK_CUR)
-        except OSError as error:  # a pipe or a socket; anything else, such as none at all, leaves nothing to do
-            self._spent = error.errno == errno.ESPIPE
-
-    def again(self, _: object) -> None:
-        """Prepare a retry: go back to where the first attempt began, or warn that this cannot be done."""
-        if self._start is not None:
-            os.lseek(self._descriptor, self._start, os.SEEK_SET)
-        elif self._spent:
-            self._spent = False
-            self._warn("standard input is a pipe: a retry sees only what the attempts before left in it")
 
 
 class Runner:
@@ -168,6 +139,7 @@ class Runner:
             self._child = child
             try:
                 while self._early:
+                    self._ended_idle = False
                     child.pass_on(self._early.pop(0))
                 wait = child.wait if gathered else child.wait_plainly
                 status = wait(signals, self._limit, self.receive)
@@ -240,30 +212,6 @@ class Runner:
         else:
             say(f"{program}: command not found")
         return _NOT_FOUND
-
-
-def read_statuses(texts: list[str] | None, option: str) -> frozenset[int]:
-    """Return the exit statuses that an option names.
-
-    Args:
-        texts: Numbers from 1 to 255, ranges such as ``1-9``, and ``any``, separated by commas or blanks; ``any`` leaves
-            out 126, 127 and the ends by a signal that somebody sent.
-        option: The option.
-
-    Raises:
-        UsageError: They are anything else.
-    """
-    found: set[int] = set()
-    for word in re.split(r"[,\s]+", ",".join(texts or []).strip(", \t\n")) if texts else ():
-        if word == "any":
-            found |= _ANY
-            continue
-        match = re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", word, re.ASCII)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= 255:
-            raise UsageError(f"{option} {word!r}: expected exit statuses from 1 to 255, such as 75,124 or 1-9, or any")
-        found |= set(range(first, last + 1))
-    return frozenset(found)
 
 
 def _positive(text: str | None, option: str) -> float | None:

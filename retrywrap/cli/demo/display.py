@@ -75,7 +75,7 @@ class Display:
     def event(self, event: RetryEvent) -> None:
         """Show an error."""
         if event.is_error:
-            kind = misbehaviour_of(event) or event.code.name
+            kind = misbehaviour_of(event) or "error"
             where = f"{event.operation.rpartition('.')[2]} {self.progress.current}"
             self._say_when(f"{kind:<7} {where}: {event.message}; {event.detail}")
 

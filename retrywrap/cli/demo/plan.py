@@ -68,8 +68,11 @@ def make_plan(files: Sequence[File], seed: int, level: str) -> Plan:
     kinds = [*MISBEHAVIOURS, *_more(chance, len(usable), level)]
     chance.shuffle(kinds)
     for kind, place in zip(kinds, _places(chance, len(usable), len(kinds)), strict=True):
-        method = _method(chance, kind, usable[place], last=place == len(usable) - 1)
-        _enqueue(queues[method].setdefault(usable[place].name, []), kind)
+        file = usable[place]
+        if kind == "lie" and file.size > _LARGE:  # a file whose checksum is wrong is sent again
+            file = min(usable, key=lambda file: file.size)
+        method = _method(chance, kind, file, last=place == len(usable) - 1)
+        _enqueue(queues[method].setdefault(file.name, []), kind)
     planned = Counter(kind for named in queues.values() for queue in named.values() for kind in queue)
     return Plan(queues, {kind: planned[kind] for kind in MISBEHAVIOURS}, seed, level)
 
@@ -110,6 +113,6 @@ def _method(chance: Random, kind: str, file: File, *, last: bool) -> str:
         return "PUT"
     if kind == "refuse":  # after the last file's checksum nobody connects any more
         return "PUT" if last else chance.choice(("PUT", "HEAD"))
-    if file.size > _LARGE:  # sending it again would take long
+    if file.size > _LARGE:
         return "HEAD"
     return chance.choice(("PUT", "HEAD"))

@@ -16,8 +16,8 @@ __all__ = ["BLOCK", "File", "Tree", "open_plain", "printable", "read_blocks", "s
 BLOCK = 1 << 20
 """Bytes that are read, sent and compared at a time."""
 
-_MOST_FILES = 10_000
-_MOST_BYTES = 4 << 30
+_MOST_FILES = 5_000
+_MOST_BYTES = 2 << 30
 
 _FLAGS = (
     os.O_RDONLY

@@ -44,7 +44,7 @@ def verify(source: Tree, stored: Tree, failed: Mapping[str, str]) -> Verificatio
     differences = [f"{printable(name)}: {reason}" for name, reason in failed.items()]
     differences += _missing_or_more(source, stored, failed)
     theirs = {file.name for file in stored.files}
-    for name in (file.name for file in source.files if file.name in theirs):
+    for name in (file.name for file in source.files if file.name in theirs and file.name not in failed):
         try:
             same, difference = _compare(source.path(name), stored.path(name))
         except OSError as error:

@@ -1,0 +1,254 @@
+"""The command line's frame, and the commands codes and explain."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrywrap import ErrorCode, cli
+from retrywrap._version import __version__
+from retrywrap.cli import UsageError, main
+from retrywrap.cli.errorspec import read_error
+from retrywrap.errors import ConfigurationError
+
+
+def status_of(*arguments: str) -> int:
+    """Run the command line in this process; return the exit status."""
+    try:
+        return main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_the_module_runs_as_a_command() -> None:
+    """python -m retrywrap is the command line, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "retrywrap", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"retrywrap {__version__}\n"
+
+
+def test_importing_the_main_module_runs_nothing() -> None:
+    """Tools that import every module do not start the command line."""
+    import retrywrap.__main__ as module
+
+    assert module.main is main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "retrywrap: the following arguments are required: COMMAND (see retrywrap --help)"),
+        (("--nonsense",), "COMMAND"),
+        (("codes", "--nonsense"), "retrywrap: unrecognized arguments: --nonsense (see retrywrap --help)"),
+        (("explain",), "retrywrap explain: the following arguments are required: ERROR (see retrywrap explain --help)"),
+        (("backup",), "invalid choice: 'backup'"),
+    ],
+)
+def test_errors_of_use_are_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], line: str
+) -> None:
+    """What argparse would print over several lines is one line on stderr."""
+    assert status_of(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert line in captured.err
+
+
+@pytest.mark.parametrize("command", ["run", "errors", "codes", "explain", "plan", "demo"])
+def test_each_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """--help of each command prints its usage and ends with 0."""
+    assert status_of(command, "--help") == 0
+    assert f"usage: retrywrap {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [UsageError("no such thing"), ConfigurationError("bad file")])
+def test_refusals_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A command that refuses what it was asked for ends with 2 and says why."""
+
+    def refuse(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("retrywrap.cli.codes.run", refuse)
+    assert status_of("codes") == 2
+    assert capsys.readouterr().err == f"retrywrap: {error}\n"
+
+
+def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """KeyboardInterrupt is status 130 without a traceback."""
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrywrap.cli.codes.run", interrupted)
+    assert status_of("codes") == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """retrywrap codes into a pipe that closes at once ends without a complaint."""
+    command = [sys.executable, "-m", "retrywrap", "codes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_a_broken_environment_is_one_line(tmp_path: Path) -> None:
+    """A wrong RETRYWRAP_ variable is refused by name where the library is used, not by a traceback."""
+    environment = {**os.environ, "RETRYWRAP_ERROR_RETRY_MAX": "many"}
+    done = subprocess.run(
+        [sys.executable, "-m", "retrywrap", "run", "--", "true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "RETRYWRAP_ERROR_RETRY_MAX" in done.stderr
+
+
+# --- codes
+
+
+def test_codes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each code with its name, whether it is retried, and its message."""
+    assert status_of("codes") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  -6  NETWORK            yes      Network error" in lines
+    assert " -10  DISK_FULL          no       Disk full" in lines
+    assert "   0  SUCCESS            -        Success" in lines
+    assert len([line for line in lines if line]) == 1 + len(ErrorCode) + 1
+
+
+def test_codes_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A JSON array with the plugin's names."""
+    assert status_of("codes", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[1] == {
+        "code": -1,
+        "name": "INVALID_PARAM",
+        "plugin_name": "BACKUP_ERROR_INVALID_PARAM",
+        "message": "Invalid parameter",
+        "retryable": False,
+    }
+    assert len(rows) == 14
+
+
+# --- explain
+
+
+def test_explain_says_what_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdict, the rule that spoke, and the path to it."""
+    assert status_of("explain", "OSError(28)") == 0
+    out = capsys.readouterr().out
+    assert "DISK_FULL (-10) Disk full" in out
+    assert "stdlib.errno.ENOSPC" in out
+    assert "No space left on device" in out
+    assert status_of("explain", "ConnectionRefusedError(111, 'no')") == 0
+    out = capsys.readouterr().out
+    assert "NETWORK" in out
+    assert "none: the failed attempt was surely not applied" in out
+
+
+def test_explain_tells_a_hint_and_a_prohibition(capsys: pytest.CaptureFixture[str]) -> None:
+    """Retry-After, and what is never retried."""
+    assert status_of("explain", "KeyboardInterrupt") == 0
+    assert "never: not even with on=" in capsys.readouterr().out
+    module = Path("hinting_errors.py")
+    module.write_text(
+        "class Busy(Exception):\n    status_code = 503\n    headers = {'Retry-After': '7'}\n"
+        "    def __init__(self):\n        self.response = self\n"
+    )
+    assert status_of("explain", "hinting_errors.Busy") == 0
+    out = capsys.readouterr().out
+    assert "retry after  7 s" in out
+    assert "yes" in out
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in an empty folder from which modules can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "code"), [("-6", -6), ("NETWORK", -6), ("BACKUP_ERROR_NETWORK", -6), ("-42", -42)])
+def test_explain_takes_codes(capsys: pytest.CaptureFixture[str], text: str, code: int) -> None:
+    """A number or a name of the plugin's codes."""
+    assert status_of("explain", "--json", "--", text) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["code"] == code
+    assert told["retryable"] is (code == -6)
+    assert status_of("explain", text) == 0
+
+
+def test_explain_takes_success(capsys: pytest.CaptureFixture[str]) -> None:
+    """Code 0 is success."""
+    assert status_of("explain", "0") == 0
+    assert "SUCCESS" in capsys.readouterr().out
+
+
+def test_explain_as_json_has_the_path(capsys: pytest.CaptureFixture[str]) -> None:
+    """Verdict and path for programs."""
+    assert status_of("explain", "--json", "ENOSPC") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["code_name"] == "DISK_FULL"
+    assert told["path"][-1]["spoke"] is True
+
+
+def test_errors_are_read_from_text() -> None:
+    """Exceptions with and without arguments, of builtins and of modules; errno names; codes."""
+    error = read_error("ENOSPC")
+    assert isinstance(error, OSError)
+    assert error.errno == 28
+    error = read_error("OSError(28)")
+    assert isinstance(error, OSError)
+    assert error.errno == 28
+    assert isinstance(read_error("socket.timeout"), TimeoutError)
+    assert isinstance(read_error("http.client.IncompleteRead(b'x', 3)"), Exception)
+    unicode_error = read_error("UnicodeDecodeError")
+    assert isinstance(unicode_error, UnicodeDecodeError)
+    assert read_error("BACKUP_SUCCESS") == 0
+    assert str(read_error("ValueError('a', 3)")) == "('a', 3)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("OSError(", "is no error that is understood"),
+        ("OSError(open)", "is no error that is understood"),
+        ("a+b(1)", "is no error that is understood"),
+        ("f()(1)", "is no error that is understood"),
+        ("int", "is no exception class"),
+        ("os.nothing.here", "is no exception class"),
+        ("nosuchmodule.Error", "no module 'nosuchmodule' is installed here"),
+        ("broken_module.Error", "broken_module cannot be imported: RuntimeError: at import"),
+        ("needy_module.Error", "needy_module cannot be imported"),
+        ("UnicodeDecodeError(1)", "cannot be made of these arguments: TypeError"),
+        ("NoSuchError", "is no exception class"),
+    ],
+)
+def test_what_is_no_error_is_refused(text: str, message: str) -> None:
+    """One line that says what would be understood; nothing of the text is run."""
+    Path("broken_module.py").write_text("raise RuntimeError('at import')\n")
+    Path("needy_module.py").write_text("import not_installed_anywhere\n")
+    with pytest.raises(UsageError, match=message):
+        read_error(text)
+
+
+def test_commands_are_those_of_the_package() -> None:
+    """Every command of the list is a module with add_parser and run."""
+    assert cli._COMMANDS == ("run", "errors", "codes", "explain", "plan", "demo")
