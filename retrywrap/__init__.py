@@ -5,10 +5,11 @@ It makes an operation that may fail succeed when it can, give up when it must, a
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from retrywrap._version import __version__ as __version__
-from retrywrap.classifiers import Verdict, classify, return_codes
+from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
 from retrywrap.config import configure
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
@@ -25,6 +26,7 @@ from retrywrap.run.decorator import with_retry
 from retrywrap.run.scope import retry_scope
 
 if TYPE_CHECKING:
+    from retrywrap.classifiers.chain import classify
     from retrywrap.run.files import write_file
 
 __all__ = [
@@ -60,14 +62,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "write_file":  # loaded when it is first used: most programs decorate functions only
-        from retrywrap.run.files import write_file
+_WHERE = {"classify": "classifiers.chain", "write_file": "run.files"}  # loaded at first need: most programs have none
 
-        globals()["write_file"] = write_file
-        return write_file
-    raise AttributeError(f"module 'retrywrap' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*globals(), *__all__})

@@ -33,9 +33,9 @@ class ErrorCode(IntEnum):
     UNKNOWN = -99
 
     @classmethod
-    def _missing_(cls, value: object) -> ErrorCode | None:
+    def _missing_(cls, value: object) -> ErrorCode:
         if isinstance(value, bool) or not isinstance(value, int):
-            return None
+            raise ValueError(f"{value!r:.80} is not a valid ErrorCode: a code must be an int, such as -6")
         if type(value) is not int:  # another library's enum
             return cls(int(value))
         if not -(2**63) <= value < 2**63:  # beyond some length Python refuses to print an int

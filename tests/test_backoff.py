@@ -534,7 +534,9 @@ class SameIterator:
         return self.iterator
 
 
-@pytest.mark.parametrize("one_shot", [iter([1]), (n for n in [1]), map(float, [1]), SameIterator()], ids=repr)
+@pytest.mark.parametrize(
+    "one_shot", [iter([1]), (n for n in [1]), map(float, [1]), SameIterator()], ids=["list", "generator", "map", "same"]
+)
 def test_one_shot_iterators_are_refused_with_the_way_out(one_shot: Any) -> None:
     """An iterator would be empty for the second operation; the message says so and what to give instead."""
     with pytest.raises(TypeError, match=r"^interval must be .* empty for the second operation: give list"):

@@ -21,7 +21,6 @@ from retrywrap.decide.budget import (
     RatioBudget,
     RetryBudget,
     as_budget,
-    define_budget,
     forget_names,
     named_budget,
 )
@@ -421,7 +420,7 @@ def test_a_budget_is_never_silently_duplicated(budget: Budget) -> None:
     assert copy.copy(budget) is budget
     assert copy.deepcopy({"budget": budget})["budget"] is budget
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        with pytest.raises(TypeError, match=r"does not pickle, .* give budget= a name, and say define_budget\(name, R"):
+        with pytest.raises(TypeError, match=r"does not pickle, .* give budget= a name"):
             pickle.dumps(budget, protocol)
 
 
@@ -441,29 +440,10 @@ def test_a_name_stands_for_one_budget() -> None:
     assert named_budget("test-budget-second") is not budget
 
 
-def test_a_budget_can_be_defined_before_its_first_use() -> None:
-    """A defined name stands for that object; saying so twice changes nothing."""
-    budget = RatioBudget()
-    define_budget("test-budget-defined", budget)
-    define_budget("test-budget-defined", budget)
-    assert named_budget("test-budget-defined") is budget
-
-
-def test_a_name_is_never_given_to_another_budget() -> None:
-    """Once defined or used, a name keeps its budget; the message says when to define it."""
-    define_budget("test-budget-taken", RetryBudget(capacity=50))
-    used = named_budget("test-budget-used")
-    for name in ("test-budget-taken", "test-budget-used"):
-        with pytest.raises(ValueError, match=rf"name='{name}' stands for RetryBudget\(.*before its first use"):
-            define_budget(name, RetryBudget())
-    assert named_budget("test-budget-used") is used
-
-
 def test_names_can_be_forgotten() -> None:
-    """After that a name stands for nothing, and its next use or definition makes another budget."""
+    """After that a name stands for nothing, and its next use makes another budget."""
     before = named_budget("test-budget-forgotten")
     forget_names()
-    define_budget("test-budget-forgotten", RatioBudget())
     assert named_budget("test-budget-forgotten") is not before
 
 
@@ -488,14 +468,11 @@ def test_what_is_no_budget_is_refused(value: Any) -> None:
     """A number, a class instead of an object, or anything without the methods names the parameter and the methods."""
     with pytest.raises(TypeError, match=r"^budget must be .* begin, withdraw, succeeded, restore.*; got "):
         as_budget(value)
-    with pytest.raises(TypeError, match=r"^budget must be "):
-        define_budget("test-budget-bad", value)
 
 
 def test_names_that_are_none_are_refused() -> None:
     """A name is a str that is not empty."""
-    for call in (named_budget, lambda name: define_budget(name, RetryBudget())):
-        with pytest.raises(ValueError, match="name must not be empty"):
-            call("")
-        with pytest.raises(TypeError, match="name must be a str; got 5"):
-            call(5)  # type: ignore[arg-type]  # the test's point
+    with pytest.raises(ValueError, match="name must not be empty"):
+        named_budget("")
+    with pytest.raises(TypeError, match="name must be a str; got 5"):
+        named_budget(5)  # type: ignore[arg-type]  # the test's point

@@ -1,4 +1,4 @@
-"""The operating system's errors: by errno, and by type where there is none. Provoked for real where that can be done."""
+"""The operating system's errors: by errno, and by type where there is none. Many are provoked for real."""
 
 from __future__ import annotations
 
@@ -241,11 +241,11 @@ def test_locked_file_for_real(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "rule"),
     [
-        (lambda path: open(path / "no"), "ENOENT"),
-        (lambda path: open(path), "EISDIR"),
+        (lambda path: os.open(path / "no", os.O_RDONLY), "ENOENT"),
+        (lambda path: os.open(path, os.O_WRONLY), "EISDIR"),
         (lambda path: os.mkdir(path), "EEXIST"),
         (lambda path: os.rmdir(path.parent), "ENOTEMPTY"),
-        (lambda path: open(path / ("x" * 10_000)), "ENAMETOOLONG"),
+        (lambda path: os.open(path / ("x" * 10_000), os.O_RDONLY), "ENAMETOOLONG"),
         (lambda path: os.close(10_000_000), "EBADF"),
     ],
 )

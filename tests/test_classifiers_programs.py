@@ -64,11 +64,12 @@ def test_each_program_has_its_own_table(program: str, status: int, code: str, re
 
 @pytest.mark.parametrize("program", ["other", "rsync", "pg_dump", "timeout"])
 def test_codes_of_any_program(program: str) -> None:
-    """75 asks for a retry whichever program says so; a program that cannot be started, or was killed, is not retried."""
+    """75 asks for a retry whichever program says so; a program that cannot be started is not retried."""
     verdict = program_exit([program], 75)
     assert (verdict.code, verdict.retryable, verdict.rule) == (ErrorCode.UNKNOWN, True, "program.any.75")
-    assert program_exit([program], 126)[:3:2] == (ErrorCode.PERMISSION_DENIED, False)
-    assert program_exit([program], 127)[:3:2] == (ErrorCode.INVALID_PARAM, False)
+    not_allowed, not_found = program_exit([program], 126), program_exit([program], 127)
+    assert (not_allowed.code, not_allowed.retryable) == (ErrorCode.PERMISSION_DENIED, False)
+    assert (not_found.code, not_found.retryable) == (ErrorCode.INVALID_PARAM, False)
 
 
 def test_a_signal_is_no_exit_status() -> None:
@@ -87,7 +88,16 @@ def test_programs_that_tell_nothing(program: str) -> None:
 
 def test_zero_is_success() -> None:
     """Exit status 0 is the taxonomy's success."""
-    assert program_exit(["rsync"], 0) == (ErrorCode.SUCCESS, "Success", False, None, "unknown", "program.0", False, False)
+    assert program_exit(["rsync"], 0) == (
+        ErrorCode.SUCCESS,
+        "Success",
+        False,
+        None,
+        "unknown",
+        "program.0",
+        False,
+        False,
+    )
 
 
 def test_effect_is_none_only_where_nothing_was_done() -> None:

@@ -263,7 +263,7 @@ def test_ftp_reply_without_a_number(args: tuple[Any, ...]) -> None:
 
 
 def test_ftp_hangs_up() -> None:
-    """A control connection that is dropped is a bare EOFError, which only its origin tells from the end of an archive."""
+    """A control connection that is dropped is a bare EOFError, which its origin tells from the end of an archive."""
     error = ftp(b"220 hello\r\n", b"")
     assert (type(error), error.args) == (EOFError, ())
     assert judge(error) == ("CONNECTION_LOST", True, "EOFError.connection")

@@ -119,7 +119,7 @@ def test_corruption(function: Callable[[], Any], rule: str) -> None:
         lambda: gzip.decompress(gzip.compress(b"x" * 1000)[:-10]),
         lambda: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(b"x" * 1000)[:-10])).read(),
         lambda: bz2.BZ2File(io.BytesIO(bz2.compress(b"x" * 1000)[:-10])).read(),
-        lambda: lzma.LZMAFile(io.BytesIO(lzma.compress(b"x" * 1000)[:-10])).read(),
+        lambda: lzma.LZMAFile(io.BytesIO(lzma.compress(b"x" * 1000)[:-10])).read(),  # noqa: SIM115 - a file in memory
     ],
 )
 def test_an_archive_that_is_cut_off(read: Callable[[], Any]) -> None:
@@ -299,7 +299,7 @@ def test_shutil_special_file() -> None:
 
 
 def test_own_errors() -> None:
-    """An operation that has used up its retries is not retried by whoever is around it; nor is one that came too late."""
+    """An operation that used up its retries is not retried by whoever is around it; nor is one that came too late."""
     assert judge(RetryExhausted("x", code=-6)) == ("RETRY_EXHAUSTED", False, "retrywrap.RetryExhausted")
     late = classify(DeadlineExceeded("x"))
     assert (late.code.name, late.retryable, late.effect) == ("TIMEOUT", False, "none")

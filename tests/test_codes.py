@@ -92,6 +92,6 @@ def test_a_number_beyond_64_bits_is_not_kept(number: int) -> None:
 @pytest.mark.parametrize("value", [True, "x", None, 1.5, b"-6"])
 def test_what_is_no_int_is_no_code(value: object) -> None:
     """Anything but an int is refused by a message that names it; True is not 1."""
-    with pytest.raises(ValueError, match="is not a valid ErrorCode") as caught:
+    with pytest.raises(ValueError, match="is not a valid ErrorCode: a code must be an int, such as -6") as caught:
         ErrorCode(value)
     assert repr(value) in str(caught.value)

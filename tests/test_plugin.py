@@ -630,9 +630,14 @@ def test_no_lock_is_taken_while_another_is_held(monkeypatch: pytest.MonkeyPatch)
     """While a coordinator is made or destroyed, which takes locks, the instance's lock is free: a fork may take all."""
     free: list[bool] = []
 
+    def look() -> None:
+        free.append(plugin._Instance.lock.acquire(timeout=1))
+        if free[-1]:
+            plugin._Instance.lock.release()
+
     def watch(step: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any) -> Any:
-            thread = threading.Thread(target=lambda: free.append(plugin._Instance.lock.acquire(timeout=1)))
+            thread = threading.Thread(target=look)
             thread.start()
             thread.join(10)
             return step(*arguments)
@@ -641,11 +646,8 @@ def test_no_lock_is_taken_while_another_is_held(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(plugin, "backup_coordinator_init", watch(plugin.backup_coordinator_init))
     monkeypatch.setattr(plugin, "backup_coordinator_destroy", watch(plugin.backup_coordinator_destroy))
-    monkeypatch.setattr(plugin._Instance, "lock", threading.Lock())
     assert backup_plugin_init() == 0
-    monkeypatch.setattr(plugin._Instance, "lock", threading.Lock())
     backup_plugin_cleanup()
-    monkeypatch.setattr(plugin._Instance, "lock", threading.Lock())
     assert free == [True, True]
 
 

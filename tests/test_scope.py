@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+import retrywrap
 from retrywrap import (
     RetryBudget,
     RetryExhausted,
@@ -266,6 +267,15 @@ def test_a_bad_result_that_is_not_retryable_is_raised_at_once(clock: VirtualCloc
     with pytest.raises(RetryExhausted, match="INVALID_PARAM is not retryable"):
         with_retry(results=return_codes)(lambda: -1)()
     assert clock.waits == []
+
+
+def test_an_unknown_verdict_on_a_result_is_a_failure(clock: VirtualClock) -> None:
+    """What results= calls UNKNOWN is a failure, too, even where a chain's own "unknown" verdict says so."""
+    unknown = retrywrap.classify(RuntimeError("?"))
+    assert unknown.rule == "unknown"
+    for answer in (unknown, retrywrap.ErrorCode.UNKNOWN, retrywrap.Verdict.of(-42)):
+        with pytest.raises(RetryExhausted, match=r"UNKNOWN is not retryable .*; results= decides that"):
+            with_retry(results=lambda _, answer=answer: answer)(lambda: 1)()
 
 
 def test_a_wait_for_a_result_that_is_cut_short_raises(clock: VirtualClock) -> None:

@@ -1106,7 +1106,7 @@ def test_descriptors_that_cannot_be_called_are_refused(descriptor: Any) -> None:
 @pytest.mark.parametrize("thing", [3, "text", None, object()])
 def test_what_cannot_be_called_is_refused(thing: Any) -> None:
     """with_retry(3) says what it takes."""
-    with pytest.raises(TypeError, match="something that can be called"):
+    with pytest.raises(TypeError, match="something that can be called, to be retried"):
         with_retry(thing)
 
 

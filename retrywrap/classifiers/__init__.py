@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from retrywrap.classifiers.chain import Chain, classify, explain
-from retrywrap.classifiers.http import parse_retry_after
-from retrywrap.classifiers.programs import program_exit
-from retrywrap.classifiers.redact import safe_message
-from retrywrap.classifiers.registration import register, unregister
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from retrywrap.classifiers.verdict import Classifier, Effect, Verdict, return_codes
-from retrywrap.classifiers.walk import Step
+
+if TYPE_CHECKING:
+    from retrywrap.classifiers.chain import Chain, classify, explain
+    from retrywrap.classifiers.http import parse_retry_after
+    from retrywrap.classifiers.programs import program_exit
+    from retrywrap.classifiers.redact import safe_message
+    from retrywrap.classifiers.registration import register, unregister
+    from retrywrap.classifiers.walk import Step
 
 __all__ = [
     "Chain",
@@ -25,3 +30,27 @@ __all__ = [
     "safe_message",
     "unregister",
 ]
+
+# The chain and its tables are loaded when they are first asked: a program that never fails never needs them.
+_WHERE = {
+    "Chain": "chain",
+    "Step": "walk",
+    "classify": "chain",
+    "explain": "chain",
+    "parse_retry_after": "http",
+    "program_exit": "programs",
+    "register": "registration",
+    "safe_message": "redact",
+    "unregister": "registration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

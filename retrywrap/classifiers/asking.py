@@ -16,7 +16,7 @@ from retrywrap.reports import report_once
 __all__ = ["ask", "check_classifier", "check_verdict", "name_of"]
 
 _LONGEST_REPR = 100
-_DEFAULT_RULES = ("user", "code")  # what `Verdict` and `Verdict.of` put where the classifier says nothing
+_DEFAULT_RULES = ("user", "code", UNKNOWN.rule)  # what `Verdict` and `Verdict.of` put where the classifier says nothing
 
 
 def ask(classifier: Classifier, value: object, origin: str = "user") -> Verdict | None:
@@ -48,8 +48,8 @@ def _understood(answer: object, value: object, rule: str) -> Verdict | None:
         answer = Verdict(answer, retryable=answer.retryable, rule=rule)
     if not isinstance(answer, Verdict):
         raise TypeError(f"a classifier returns a Verdict, an ErrorCode, True, or None; got {_shown(answer)}")
-    if answer.rule == UNKNOWN.rule:
-        return None
+    if answer.rule == UNKNOWN.rule and is_error(value):
+        return None  # a chain that does not know an error leaves it to the next one; a result has no next one
     verdict = check_verdict(answer)
     if verdict.code == 0 and is_error(value):
         raise ValueError("an exception is no success; for 'do not retry' give another code and retryable=False")

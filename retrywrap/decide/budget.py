@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol, Self
 from retrywrap.decide.checks import check_number, check_seconds, shown
 from retrywrap.locks import new_lock
 
-__all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "define_budget", "forget_names", "named_budget"]
+__all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", "named_budget"]
 
 _SLOTS = 10
 _SHORTEST = 0.001
@@ -80,8 +80,8 @@ class _Shared:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(
-            f"a {kind} does not pickle, because its copy would be a second budget: give budget= a name, and say "
-            f"define_budget(name, {kind}(…)) in each process"
+            f"a {kind} does not pickle, because its copy would be a second budget: give budget= a name, which each process "
+            "understands as a budget of its own"
         )
 
 
@@ -290,26 +290,6 @@ def named_budget(name: str) -> Budget:
     fresh = RetryBudget()  # made before the lock is taken, because it makes a lock of its own
     with _lock:
         return _named.setdefault(name, fresh)
-
-
-def define_budget(name: str, budget: Budget) -> None:
-    """Say what budget a name stands for, before its first use.
-
-    Args:
-        name: What is given as ``budget=``.
-        budget: The budget.
-
-    Raises:
-        TypeError: ``budget`` is no budget.
-        ValueError: The name stands for another budget already, by an earlier definition or by its first use. What was
-            drawn from that one would be forgotten, and those that hold it would go on with it.
-    """
-    _check_name(name)
-    checked = _check_budget(budget)
-    with _lock:
-        known = _named.setdefault(name, checked)
-    if known is not checked:
-        raise ValueError(f"name={shown(name)} stands for {shown(known)} already: define it once, before its first use")
 
 
 def forget_names() -> None:

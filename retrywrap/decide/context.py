@@ -283,14 +283,10 @@ class RetryContext:
             return StopReason.REJECTED, f"the rule {verdict.rule} forbids a retry of {kind}"
         if not verdict.retryable and (wanted is None or wanted is False):
             if verdict.rule == "unknown":
-                return (
-                    StopReason.REJECTED,
-                    f"no rule knows {kind}; on= or retrywrap.classifiers.register would retry it",
-                )
-            return (
-                StopReason.REJECTED,
-                f"{verdict.code.name} is not retryable (rule {verdict.rule}); on= would retry it",
-            )
+                way_out = "on= or retrywrap.classifiers.register would retry it"
+                return StopReason.REJECTED, f"no rule knows {kind}; {way_out}"
+            way_out = "results= decides that" if wanted is None else "on= would retry it"
+            return StopReason.REJECTED, f"{verdict.code.name} is not retryable (rule {verdict.rule}); {way_out}"
         if not self.policy.idempotent and verdict.effect != "none":
             return StopReason.REJECTED, "the attempt may have had an effect, and idempotent=False"
         return None

@@ -6,15 +6,16 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from retrywrap.classifiers.chain import Chain, as_chain, ask
 from retrywrap.decide.backoff import Backoff, as_backoff
 from retrywrap.decide.budget import Budget, as_budget
 from retrywrap.decide.checks import check_seconds, shown
 from retrywrap.errors import ConfigurationError
+from retrywrap.locks import new_lock
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from retrywrap.classifiers.chain import Chain
     from retrywrap.classifiers.verdict import Classifier, Verdict
     from retrywrap.decide.backoff import Interval, Seconds
     from retrywrap.decide.context import RetryContext
@@ -94,6 +95,16 @@ def _check_nested(value: object) -> Literal["once", "multiply"]:
     raise ValueError(f'nested must be "once" or "multiply"; got {shown(value)}')
 
 
+_loading = new_lock()
+
+
+def _load_chain(classifier: Any) -> Chain:
+    """Return the chain that ``classifier=`` means; no fork meanwhile, for a child could never get through the import."""
+    with _loading:
+        from retrywrap.classifiers.chain import as_chain
+    return as_chain(classifier)
+
+
 class RetryPolicy:
     """What to retry, how often, and how far apart. Immutable; validated when it is made.
 
@@ -124,12 +135,12 @@ class RetryPolicy:
     """
 
     __slots__ = (
+        "_chain",
         "_given",
         "attempt_timeout",
         "backoff",
         "before_retry",
         "budget",
-        "chain",
         "idempotent",
         "max",
         "nested",
@@ -147,7 +158,7 @@ class RetryPolicy:
     attempt_timeout: float | None
     on_types: tuple[type[Exception], ...]
     on_predicate: Callable[[Exception], Any] | None
-    chain: Chain
+    _chain: Chain | None
     results: Callable[[Any], Any] | None
     idempotent: bool
     nested: Literal["once", "multiply"]
@@ -180,7 +191,7 @@ class RetryPolicy:
             "attempt_timeout": _check_attempt_timeout(attempt_timeout),
             "on_types": on_types,
             "on_predicate": on_predicate,
-            "chain": as_chain(classifier),
+            "_chain": None if classifier is None else _load_chain(classifier),
             "results": _check_sync(results, "results", "the returned value and returns a Verdict, or None for success"),
             "idempotent": _check_bool(idempotent, "idempotent"),
             "nested": _check_nested(nested),
@@ -202,6 +213,15 @@ class RetryPolicy:
     def __delattr__(self, name: str) -> None:
         raise AttributeError("RetryPolicy is immutable")
 
+    @property
+    def chain(self) -> Chain:
+        """What classifies errors: the default chain, unless ``classifier=`` says otherwise. Loaded at first need."""
+        chain = self._chain
+        if chain is None:
+            chain = _load_chain(None)
+            object.__setattr__(self, "_chain", chain)
+        return chain
+
     def judge(self, result: object) -> Verdict | None:
         """Return what ``results=`` says of a returned value: a failure's verdict; None for success.
 
@@ -210,6 +230,8 @@ class RetryPolicy:
         """
         if self.results is None:
             return None
+        from retrywrap.classifiers.asking import ask
+
         verdict = ask(self.results, result)
         return None if verdict is None or verdict.code == 0 else verdict
 

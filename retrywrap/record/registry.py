@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from retrywrap.classifiers.redact import safe_text
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
@@ -362,6 +361,8 @@ def _record(event: RetryEvent) -> ErrorRecord:
 
 
 def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:
+    from retrywrap.classifiers.redact import safe_text
+
     return RetryEvent(
         name=RECORDED,
         operation=operation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from retrywrap.decide.checks import shown
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.decide.presets import FILES
 from retrywrap.record.registry import Registry
@@ -45,10 +46,22 @@ def write_file(
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: `path` is empty.
+        ValueError: `path` is empty, `mode` is out of range, or `data` is a text that UTF-8 cannot express.
         OSError: It could not be written; the last error, with a note that says why it ended.
     """
+    if not isinstance(durable, bool):
+        raise TypeError(f"durable must be True or False; got {shown(durable)}")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str; got {shown(name)}")
     spec = OperationSpec({}, policy, name, registry)
-    content: Any = data.encode() if isinstance(data, str) else data
+    content: Any = _encoded(data) if isinstance(data, str) else data
     written: int = calls.call(spec, replace_file, (path, content), {"mode": mode, "durable": durable})
     return written
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        problem = f"{shown(text[error.start])} at {error.start}"
+        raise ValueError(f"data must be a text that UTF-8 can express, or bytes; it cannot express {problem}") from None

@@ -51,4 +51,4 @@ def refuse(function: Any) -> None:
         kind = type(function).__name__
         raise TypeError(f"a {kind} cannot be called; put @with_retry below @{kind}, on the function itself")
     if not callable(function):
-        raise TypeError(f"with_retry takes something that can be called; got {function!r}")
+        raise TypeError(f"function must be something that can be called, to be retried; got {function!r}")

@@ -1,0 +1,37 @@
+"""The benchmarks start, and their pairs do the same thing; nothing is timed here, since noise must not fail a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "benchmarks"
+
+
+def test_the_ratios_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair can be measured, and the import as well."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import ratios
+
+    assert [pair.name for pair in ratios.PAIRS] == ["function", "method", "coroutine function", "block"]
+    for pair in ratios.PAIRS:
+        assert pair.hand() == pair.ours()
+        assert len(ratios.measure(pair, rounds=1, calls=100)) == 2
+    assert isinstance(ratios.import_time(rounds=1), float)
+
+
+def test_the_benchmarks_run_under_pytest_benchmark() -> None:
+    """One command runs them; here without timing."""
+    command = [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(FOLDER / "bench_overhead.py")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=FOLDER.parent.parent,
+    )
+    assert "8 passed" in done.stdout, done.stdout + done.stderr
