@@ -8,16 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from retrywrap import wiring as _wiring  # noqa: F401 - imported for its effect
 from retrywrap._version import __version__ as __version__
 from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
-from retrywrap.config import configure
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.budget import RatioBudget, RetryBudget
 from retrywrap.decide.context import RetryContext, RetryState
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.policy import RetryPolicy
-from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import RetryExhausted, RetryWrapError
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import ErrorRecord, Registry, registry
@@ -27,6 +26,8 @@ from retrywrap.run.scope import retry_scope
 
 if TYPE_CHECKING:
     from retrywrap.classifiers.chain import classify
+    from retrywrap.config import configure
+    from retrywrap.decide.presets import FILES, NETWORK
     from retrywrap.run.files import write_file
 
 __all__ = [
@@ -62,7 +63,13 @@ __all__ = [
 ]
 
 
-_WHERE = {"classify": "classifiers.chain", "write_file": "run.files"}  # loaded at first need: most programs have none
+_WHERE = {  # loaded at first need
+    "FILES": "decide.presets",
+    "NETWORK": "decide.presets",
+    "classify": "classifiers.chain",
+    "configure": "config",
+    "write_file": "run.files",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
 from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import new_lock
-from retrywrap.record import hooks, log
+from retrywrap.record import log
 from retrywrap.record.registry import registry
 
 if TYPE_CHECKING:
@@ -480,21 +480,19 @@ def reset() -> None:
         pass
 
 
-def _load() -> PolicyBook:
+def load() -> PolicyBook:
+    """Read the environment, and the file that it names, and return the policies of that."""
     return _book(_apply({}, {}))
 
 
-def _log_event(event: RetryEvent) -> None:
+def log_event(event: RetryEvent) -> None:
+    """Have an event logged, unless that is switched off."""
     if _current().settings.events:
         log.emit(event)
 
 
-def _store_error(event: RetryEvent) -> None:
+def store_error(event: RetryEvent) -> None:
+    """Have a failed attempt written to the error log, where there is one."""
     error_log = _current().error_log
     if error_log is not None and event.is_error:
         error_log.write(int(event.time * 1000), int(event.code), event.message)
-
-
-policies.book.load = _load
-hooks.subscribe(_log_event)
-hooks.subscribe(_store_error)

@@ -181,7 +181,7 @@ def check(verdict: Verdict) -> None:
     assert not (verdict.forbid and verdict.retryable)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ANY, min_size=1, max_size=6), st.randoms(use_true_random=False), VALUES)
 def test_any_error_gets_a_sane_verdict(errors: list[BaseException], rng: random.Random, value: Any) -> None:
     """Errors of any class with any attributes, any causes and contexts, in circles too, in groups and reasons."""
@@ -199,6 +199,7 @@ def test_any_error_gets_a_sane_verdict(errors: list[BaseException], rng: random.
             assert verdict.forbid
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_any_result_gets_a_verdict(value: Any) -> None:
     """Any returned value is a success or a failure, never an error."""

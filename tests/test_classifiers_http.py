@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrywrap.classifiers import classify, parse_retry_after
@@ -176,6 +176,7 @@ def test_headers_without_an_end() -> None:
     assert parse_retry_after(endless()) is None
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["Retry-After", "retry-after-ms"]), st.text() | st.integers() | st.binary()))
 def test_any_value_gives_a_sane_hint(headers: dict[str, object]) -> None:
     """Whatever the header holds: None, or seconds between none and a year."""

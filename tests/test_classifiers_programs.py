@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrywrap.classifiers import classify, program_exit
@@ -183,6 +183,7 @@ def test_a_line_of_any_length() -> None:
     assert program_name("rsync " + "x " * 1_000_000) == "rsync"
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary() | st.lists(st.text() | st.binary() | st.none() | st.integers()), st.integers(-300, 300))
 def test_any_command_gets_a_verdict(command: Any, status: int) -> None:
     """No command line, however broken, makes the answer fail."""

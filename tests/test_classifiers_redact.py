@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrywrap.classifiers import safe_message
@@ -161,6 +161,7 @@ def test_time_is_bounded_for_long_and_nasty_texts(unit: str) -> None:
     assert len(shown) <= LONGEST
 
 
+@settings(deadline=None)
 @given(st.text(max_size=6000))
 def test_every_text_becomes_one_bounded_printable_line(text: str) -> None:
     """For any text whatever: at most 500 characters, all of them printable, and encodable."""
@@ -170,6 +171,7 @@ def test_every_text_becomes_one_bounded_printable_line(text: str) -> None:
     line.encode("utf-8")
 
 
+@settings(deadline=None)
 @given(st.text(), st.from_regex(r"[A-Za-z0-9!$%^*_+.~-]{6,40}", fullmatch=True), st.text())
 def test_a_url_never_shows_its_password(before: str, password: str, after: str) -> None:
     """Whatever stands around it, a password in a URL's usual place is not in the line."""

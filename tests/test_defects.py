@@ -543,9 +543,7 @@ def test_a_budget_admits_no_more_than_it_has() -> None:
 
     def ask() -> None:
         gate.wait()
-        for _ in range(5):
-            if budget.withdraw(0.0, False) is not None:
-                admitted.append(1)
+        admitted.extend(price for _ in range(5) if (price := budget.withdraw(0.0, False)) is not None)
 
     threads = [threading.Thread(target=ask) for _ in range(50)]
     for thread in threads:

@@ -35,6 +35,7 @@ FLOORS = {
     "run": 4,
     "config": 5,
     "presets": 5,
+    "wiring": 5,
     "cli": 6,
     "plugin": 6,
     "pytest_plugin": 6,

@@ -136,7 +136,7 @@ class Chain:
             if answer is None:
                 if row.judge is not None:
                     answer = row.judge(error)
-                elif row.through is not None:
+                else:
                     walk = walk or Walk(self._ask, error)
                     answer = row.through(error, walk)
                 if answer is not None and not answer.rule:

@@ -80,8 +80,8 @@ class _Shared:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(
-            f"a {kind} does not pickle, because its copy would be a second budget: give budget= a name, which each process "
-            "understands as a budget of its own"
+            f"a {kind} does not pickle, because its copy would be a second budget: give budget= a name, which each "
+            "process understands as a budget of its own"
         )
 
 

@@ -371,9 +371,8 @@ class RetryContext:
         self._drawn, self._paid = [], []
 
     def _budgets(self) -> list[Budget]:
-        budgets = [link.budget for link in self._limits.links() if link.budget is not None]
-        own = self.policy.budget
-        return budgets if own is None or own in budgets else [own, *budgets]
+        found = [self.policy.budget, *(link.budget for link in self._limits.links())]
+        return list({id(budget): budget for budget in found if budget is not None}.values())
 
     def _succeeded(self, now: float) -> RetryEvent | None:
         self.attempts += 1

@@ -99,7 +99,7 @@ _loading = new_lock()
 
 
 def _load_chain(classifier: Any) -> Chain:
-    """Return the chain that ``classifier=`` means; no fork meanwhile, for a child could never get through the import."""
+    """Return the chain that ``classifier=`` means; no fork meanwhile: a child could never end the import."""
     with _loading:
         from retrywrap.classifiers.chain import as_chain
     return as_chain(classifier)

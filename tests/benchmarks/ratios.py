@@ -3,7 +3,7 @@
     python tests/benchmarks/ratios.py
 
 Each pair is timed in turns, many short rounds of each, and the best round of each counts: what disturbs the machine
-disturbs both. Figures vary by a tenth or so from run to run; the ratios of two runs can be compared, the nanoseconds not.
+disturbs both. The ratios of two runs can be compared, the nanoseconds not.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def measure(pair: Pair, rounds: int = ROUNDS, calls: int = CALLS) -> tuple[float
 
 
 def import_time(rounds: int = IMPORTS) -> float:
-    """Return the milliseconds that ``import retrywrap`` adds to ``import wrapt``: medians of processor time, in turns."""
+    """Return the milliseconds of processor time that ``import retrywrap`` adds to ``import wrapt``: medians, in turns."""
     program = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
     times: dict[str, list[float]] = {"wrapt": [], "retrywrap": []}
     with tempfile.TemporaryDirectory() as folder:  # compiled code is kept there, whatever the environment says of it

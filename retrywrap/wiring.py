@@ -1,0 +1,42 @@
+"""Who hears of failures by default, and where the first policies come from: the configuration, at first need.
+
+The configuration is loaded by the first decoration, scope or event, not by the import of the package.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from retrywrap.decide import policy
+from retrywrap.decide.events import RetryEvent
+from retrywrap.decide.policy import PolicyBook
+from retrywrap.locks import new_lock
+from retrywrap.record import hooks
+
+__all__: list[str] = []
+
+_loading = new_lock()
+
+
+def _config() -> ModuleType:
+    with _loading:  # no fork meanwhile: a child could never get through an import that was begun here
+        from retrywrap import config
+    return config
+
+
+def _first_book() -> PolicyBook:
+    book: PolicyBook = _config().load()
+    return book
+
+
+def _log_event(event: RetryEvent) -> None:
+    _config().log_event(event)
+
+
+def _store_error(event: RetryEvent) -> None:
+    _config().store_error(event)
+
+
+policy.book.load = _first_book
+hooks.subscribe(_log_event)
+hooks.subscribe(_store_error)
