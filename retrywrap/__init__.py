@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from retrywrap import wiring as _wiring  # noqa: F401 - imported for its effect
 from retrywrap._version import __version__ as __version__
 from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
@@ -62,6 +61,8 @@ __all__ = [
     "write_file",
 ]
 
+
+import_module("retrywrap.wiring")  # for its effect: it binds failures to their listeners
 
 _WHERE = {  # loaded at first need
     "FILES": "decide.presets",

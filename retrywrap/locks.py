@@ -1,8 +1,8 @@
 """Locks that survive `os.fork`: a child never inherits one that a vanished thread holds, nor a half-made update.
 
 They are re-entrant, because a signal handler or a finalizer may fail, and so record, in the middle of a recording.
-Rule of the house: no thread ever asks for a second one while it holds one, so that taking them all before a fork cannot
-deadlock.
+Rule of the house: no thread ever asks for a second one while it holds one (making one is allowed), so that taking them
+all before a fork cannot deadlock.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ def new_lock() -> threading.RLock:
 
 
 def _before_fork() -> None:
-    _registry_lock.acquire()
-    for lock in list(_locks):
-        lock.acquire()
-        _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
+    """Take every lock, and last the one that guards the making of locks: who holds one of the others may make more."""
+    while True:
+        _registry_lock.acquire()
+        missing = [lock for lock in _locks if not any(lock is held for held in _held)]
+        if not missing:
+            return
+        _registry_lock.release()
+        for lock in missing:
+            lock.acquire()
+            _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
 
 
 def _after_fork() -> None:

@@ -84,9 +84,8 @@ class Aiohttp:
     ServerFingerprintMismatch = fake("aiohttp.client_exceptions.ServerFingerprintMismatch", ServerConnectionError)
     CertificateError = fake("aiohttp.client_exceptions.ClientConnectorCertificateError", ClientError, ValueError)
     InvalidURL = fake("aiohttp.client_exceptions.InvalidURL", ClientError, ValueError)
+    NonHttpUrlClientError = fake("aiohttp.client_exceptions.NonHttpUrlClientError", ClientError)
     HttpProcessingError = fake("aiohttp.http_exceptions.HttpProcessingError")
-    BadHttpMessage = fake("aiohttp.http_exceptions.BadHttpMessage", HttpProcessingError)
-    BadStatusLine = fake("aiohttp.http_exceptions.BadStatusLine", BadHttpMessage)
 
 
 def chained(
@@ -148,6 +147,7 @@ def judge(error: BaseException) -> tuple[str, bool, str]:
         (Aiohttp.ServerFingerprintMismatch, "PERMISSION_DENIED", False, "none"),
         (Aiohttp.CertificateError, "PERMISSION_DENIED", False, "none"),
         (Aiohttp.InvalidURL, "INVALID_PARAM", False, "unknown"),
+        (Aiohttp.NonHttpUrlClientError, "INVALID_PARAM", False, "none"),
         (Aiohttp.ClientError, "UNKNOWN", False, "unknown"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
@@ -212,6 +212,7 @@ def test_a_connection_that_failed_says_why(inner: OSError, rule: str, retryable:
     new = chained(Urllib3.NewConnectionError("x"), cause=inner)
     wrapped = chained(Urllib3.MaxRetryError("x"), cause=new, reason=new)
     core = chained(fake("httpcore.ConnectError", fake("httpcore.NetworkError"))(inner), context=inner)
+    core.__suppress_context__ = True
     errors = {
         "requests": chained(Requests.ConnectionError(wrapped), context=wrapped),
         "requests, by context": chained(Requests.ConnectionError("x"), context=wrapped),
@@ -290,7 +291,7 @@ def test_aiohttp_answer_that_is_no_http() -> None:
     """What aiohttp cannot parse comes as status 400; the cause tells that no server said so."""
     real = chained(Aiohttp.ClientResponseError("x"), status=400, headers=None)
     assert classify(real).rule == "http.400"
-    garbage = chained(Aiohttp.ClientResponseError("x"), status=400, cause=Aiohttp.BadStatusLine("x"))
+    garbage = chained(Aiohttp.ClientResponseError("x"), status=400, cause=Aiohttp.HttpProcessingError("x"))
     verdict = classify(garbage)
     assert (verdict.rule, verdict.code) == ("aiohttp.unparsable", ErrorCode.DATA_CORRUPTION)
 

@@ -160,3 +160,31 @@ def test_an_interrupt_before_the_fork_leaves_every_lock_free(monkeypatch: pytest
     thread.join(10)
     assert got == [True, True]
     assert locks._held == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_lock_may_be_made_under_another_while_a_third_thread_forks() -> None:
+    """Loading a module under a lock makes more locks; a fork meanwhile neither deadlocks nor misses the new one."""
+    program = """
+import os, threading
+from retrywrap.locks import new_lock
+outer, entered, go_on = new_lock(), threading.Event(), threading.Event()
+made = []
+def load():
+    with outer:
+        entered.set()
+        go_on.wait(1)
+        made.append(new_lock())
+        made[0].acquire(); made[0].release()
+thread = threading.Thread(target=load)
+thread.start()
+entered.wait()
+threading.Timer(0.05, go_on.set).start()
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if made and made[0].acquire(timeout=5) and outer.acquire(timeout=5) else 1)
+print(os.waitpid(pid, 0)[1])
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "0\n", done.stderr

@@ -23,14 +23,15 @@ _CORRUPT = never(ErrorCode.DATA_CORRUPTION)
 # The client has tried again by itself, in vain.
 _WORN_OUT = never(ErrorCode.RETRY_EXHAUSTED)
 
-# A connection that failed says why: refused, no such name, a bad certificate.
-_CONNECT = inside("__cause__", "__context__", default=_UNREACHED)
+# A connection that failed says why: refused, no such name, a bad certificate. httpcore says it in its arguments, and
+# raises "from None".
+_CONNECT = inside("args", "__cause__", "__context__", default=_UNREACHED)
 
 
 def _by_aiohttp_status(error: Any) -> Verdict | None:
-    """Judge an answer; one that is no HTTP comes as status 400 too, and is no word of the server's."""
+    """Judge an answer; one that is no HTTP comes as status 400 too, with a cause that no server's word has."""
     cause = read(error, "__cause__")
-    if any(key_of(base)[1] == "aiohttp.BadHttpMessage" for base in lineage(type(cause))):
+    if any(key_of(base)[1] == "aiohttp.HttpProcessingError" for base in lineage(type(cause))):
         return never(ErrorCode.DATA_CORRUPTION, rule="aiohttp.unparsable")
     return by_attributes(error)
 
@@ -82,6 +83,7 @@ _AIOHTTP: Mapping[str, Entry] = {
     "aiohttp.ClientResponseError": _by_aiohttp_status,
     "aiohttp.ServerDisconnectedError": _LOST,
     "aiohttp.ClientPayloadError": _LOST,
+    "aiohttp.NonHttpUrlClientError": _REFUSED,
     "aiohttp.ServerFingerprintMismatch": never(ErrorCode.PERMISSION_DENIED, "none"),
     "aiohttp.ConnectionTimeoutError": _NOT_SENT,
     "aiohttp.ClientConnectorCertificateError": never(ErrorCode.PERMISSION_DENIED, "none"),

@@ -156,7 +156,7 @@ def measure(pair: Pair, rounds: int = ROUNDS, calls: int = CALLS) -> tuple[float
 
 
 def import_time(rounds: int = IMPORTS) -> float:
-    """Return the milliseconds of processor time that ``import retrywrap`` adds to ``import wrapt``: medians, in turns."""
+    """Return the milliseconds of processor time that ``import retrywrap`` adds to that of wrapt: medians."""
     program = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
     times: dict[str, list[float]] = {"wrapt": [], "retrywrap": []}
     with tempfile.TemporaryDirectory() as folder:  # compiled code is kept there, whatever the environment says of it
