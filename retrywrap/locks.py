@@ -29,21 +29,24 @@ def new_lock() -> threading.RLock:
 def _before_fork() -> None:
     """Take every lock, and last the one that guards the making of locks: who holds one of the others may make more."""
     while True:
-        _registry_lock.acquire()
-        missing = [lock for lock in _locks if not any(lock is held for held in _held)]
-        if not missing:
-            return
-        _registry_lock.release()
+        with _registry_lock:
+            missing = [lock for lock in _locks if not any(lock is held for held in _held)]
+            if not missing:
+                _take(_registry_lock)
+                return
         for lock in missing:
-            lock.acquire()
-            _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
+            _take(lock)
+
+
+def _take(lock: threading.RLock) -> None:
+    lock.acquire()
+    _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
 
 
 def _after_fork() -> None:
     for lock in _held:
         lock.release()
     _held.clear()
-    _registry_lock.release()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - absent on Windows only

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -162,7 +164,6 @@ def test_an_interrupt_before_the_fork_leaves_every_lock_free(monkeypatch: pytest
     assert locks._held == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_lock_may_be_made_under_another_while_a_third_thread_forks() -> None:
     """Loading a module under a lock makes more locks; a fork meanwhile neither deadlocks nor misses the new one."""
     program = """
