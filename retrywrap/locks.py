@@ -11,8 +11,9 @@ import os
 import threading
 import weakref
 
-__all__ = ["new_lock"]
+__all__ = ["importing", "new_lock"]
 
+_forking = threading.RLock()
 _registry_lock = threading.RLock()
 _locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()
 _held: list[threading.RLock] = []
@@ -26,8 +27,16 @@ def new_lock() -> threading.RLock:
     return lock
 
 
+importing = new_lock()
+"""Held over each import that a first failure makes: a child could never end one that another thread had begun."""
+
+
 def _before_fork() -> None:
-    """Take every lock, and last the one that guards the making of locks: who holds one of the others may make more."""
+    """Take every lock, and last the one that guards the making of locks: who holds one of the others may make more.
+
+    One thread at a time: two that fork at once would each wait for what the other has taken.
+    """
+    _take(_forking)
     while True:
         with _registry_lock:
             missing = [lock for lock in _locks if not any(lock is held for held in _held)]
@@ -44,9 +53,8 @@ def _take(lock: threading.RLock) -> None:
 
 
 def _after_fork() -> None:
-    for lock in _held:
-        lock.release()
-    _held.clear()
+    while _held:
+        _held.pop().release()  # the first that was taken last: with it, the list is the next thread's
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - absent on Windows only

@@ -10,16 +10,14 @@ from types import ModuleType
 from retrywrap.decide import policy
 from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.policy import PolicyBook
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing
 from retrywrap.record import hooks
 
 __all__: list[str] = []
 
-_loading = new_lock()
-
 
 def _config() -> ModuleType:
-    with _loading:  # no fork meanwhile: a child could never get through an import that was begun here
+    with importing:
         from retrywrap import config
     return config
 

@@ -139,16 +139,16 @@ def test_a_classifiers_own_text_is_made_safe() -> None:
         -6,
         5.0,
         (ErrorCode.NETWORK,),
-        Verdict("NETWORK"),  # type: ignore[arg-type]  # the point of the test, in each of these
-        Verdict(True),  # type: ignore[arg-type]
+        Verdict("NETWORK"),
+        Verdict(True),
         Verdict(ErrorCode.SUCCESS),
-        Verdict(ErrorCode.NETWORK, message=None),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, rule=5),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, retryable=1),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, forbid=None),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, throttled="no"),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, effect="some"),  # type: ignore[arg-type]
-        Verdict(ErrorCode.NETWORK, retry_after="5"),  # type: ignore[arg-type]
+        Verdict(ErrorCode.NETWORK, message=None),
+        Verdict(ErrorCode.NETWORK, rule=5),
+        Verdict(ErrorCode.NETWORK, retryable=1),
+        Verdict(ErrorCode.NETWORK, forbid=None),
+        Verdict(ErrorCode.NETWORK, throttled="no"),
+        Verdict(ErrorCode.NETWORK, effect="some"),
+        Verdict(ErrorCode.NETWORK, retry_after="5"),
         Verdict(ErrorCode.NETWORK, retry_after=True),
         Verdict(ErrorCode.NETWORK, retry_after=-1),
         Verdict(ErrorCode.NETWORK, retry_after=math.nan),

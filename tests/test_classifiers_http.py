@@ -6,6 +6,7 @@ import email.message
 import enum
 import http.client
 import io
+import time
 import urllib.error
 from email.utils import formatdate
 from typing import Any
@@ -150,6 +151,18 @@ def test_dates(date: str) -> None:
     assert parse_retry_after({"Retry-After": date}, then - 90) == 90.0
     assert parse_retry_after({"Retry-After": date}, then) == 0.0
     assert parse_retry_after({"Retry-After": date}, then + 1) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone cannot be set")
+def test_a_date_is_in_universal_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date without a zone, as one form of it is, is not in the zone of this machine."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert parse_retry_after({"Retry-After": "Sun Nov  6 08:49:37 1994"}, 784_111_770.0) == 7.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_date_counts_from_the_system_clock() -> None:

@@ -236,28 +236,34 @@ def test_sqlite_errors_for_real(database: sqlite3.Connection, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "retryable"),
+    ("number", "code", "retryable", "name"),
     [
-        (3, "PERMISSION_DENIED", False),
-        (262, "TIMEOUT", True),
-        (517, "TIMEOUT", True),
-        (7, "MEMORY_ALLOC", False),
-        (10, "FILE_IO", True),
-        (11, "DATA_CORRUPTION", False),
-        (18, "INVALID_PARAM", False),
-        (20, "INVALID_PARAM", False),
-        (21, "INVALID_PARAM", False),
-        (23, "PERMISSION_DENIED", False),
-        (25, "INVALID_PARAM", False),
-        (9, "UNKNOWN", False),
-        ("5", "UNKNOWN", False),
+        (3, "PERMISSION_DENIED", False, "PERM"),
+        (262, "TIMEOUT", True, "LOCKED"),
+        (517, "TIMEOUT", True, "BUSY"),
+        (7, "MEMORY_ALLOC", False, "NOMEM"),
+        (10, "FILE_IO", True, "IOERR"),
+        (11, "DATA_CORRUPTION", False, "CORRUPT"),
+        (18, "INVALID_PARAM", False, "TOOBIG"),
+        (20, "INVALID_PARAM", False, "MISMATCH"),
+        (21, "INVALID_PARAM", False, "MISUSE"),
+        (23, "PERMISSION_DENIED", False, "AUTH"),
+        (25, "INVALID_PARAM", False, "RANGE"),
     ],
 )
-def test_sqlite_codes(number: Any, code: str, retryable: bool) -> None:
-    """The lowest byte of the result code counts; a code that is no number, or not in the table, is unknown."""
+def test_sqlite_codes(number: int, code: str, retryable: bool, name: str) -> None:
+    """The lowest byte of the result code counts."""
     error = sqlite3.OperationalError("x")
     error.sqlite_errorcode = number
-    assert judge(error)[:2] == (code, retryable)
+    assert judge(error) == (code, retryable, f"sqlite3.{name}")
+
+
+@pytest.mark.parametrize("number", [9, "5", None, True])
+def test_sqlite_code_that_says_nothing(number: Any) -> None:
+    """A code that is no number, or not in the table, is unknown."""
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = number
+    assert judge(error) == ("UNKNOWN", False, "unknown")
 
 
 def test_sqlite_misuse(database: sqlite3.Connection) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import subprocess
 import sys
+import textwrap
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,23 +17,47 @@ import pytest
 from retrywrap import locks
 from retrywrap.locks import new_lock
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def in_child(check: Callable[[], bool]) -> bool:
-    """Fork, and return what `check` returned in the child; False where it raised or took longer than ten seconds."""
+TOOLS = """
+import os, signal, threading, time, warnings
+from retrywrap.locks import new_lock
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of newer Pythons: threads and fork are the point here
+
+def in_child(check):
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         passed = False
         try:
-            signal.alarm(10)
             passed = check()
         finally:
             os._exit(0 if passed else 1)
     return os.waitpid(child, 0)[1] == 0
+
+over = threading.Event()
+def repeat(work):
+    def repeated():
+        while not over.is_set():
+            work()
+    thread = threading.Thread(target=repeated)
+    thread.start()
+    return thread
+"""
+
+
+def forked(program: str) -> str:
+    """Return what a program prints that forks while it has threads.
+
+    In a process of its own, because what measures coverage has locks that do not survive that. It has `in_child`, which
+    forks and returns what a check says in the child, and `repeat`, which has a thread work until `over` is set.
+    """
+    command = [sys.executable, "-W", "error", "-c", TOOLS + textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+    return done.stdout
 
 
 @contextmanager
@@ -76,62 +99,123 @@ def test_a_lock_excludes_other_threads() -> None:
 
 def test_a_child_never_inherits_a_lock_that_is_held() -> None:
     """However often other threads hold the lock when the process forks, the child can take it."""
-    lock = new_lock()
-
-    def hold() -> None:
-        with lock:
-            time.sleep(0.001)
-
-    with running(hold), running(hold):
-        assert all(in_child(lambda: lock.acquire(timeout=5)) for _ in range(20))
+    printed = forked("""
+        lock = new_lock()
+        def hold():
+            with lock:
+                time.sleep(0.001)
+        threads = [repeat(hold), repeat(hold)]
+        print(all(in_child(lambda: lock.acquire(timeout=5)) for _ in range(20)))
+        over.set()
+    """)
+    assert printed == "True\n"
 
 
 def test_a_child_never_inherits_half_an_update() -> None:
     """What is always changed together under the lock is the same in the child, too."""
-    lock = new_lock()
-    pair = [0, 0]
-
-    def change() -> None:
-        with lock:
-            pair[0] += 1
-            time.sleep(0.0005)
-            pair[1] += 1
-
-    with running(change):
-        assert all(in_child(lambda: pair[0] == pair[1]) for _ in range(20))
+    printed = forked("""
+        lock = new_lock()
+        pair = [0, 0]
+        def change():
+            with lock:
+                pair[0] += 1
+                time.sleep(0.0005)
+                pair[1] += 1
+        repeat(change)
+        print(all(in_child(lambda: pair[0] == pair[1]) for _ in range(20)))
+        over.set()
+    """)
+    assert printed == "True\n"
 
 
 def test_the_parent_goes_on_after_a_fork() -> None:
     """In the parent the locks are free again, and new ones can be made, in any thread."""
-    lock = new_lock()
-    assert in_child(lambda: True)
-    got: list[bool] = []
-    thread = threading.Thread(target=lambda: got.extend([lock.acquire(timeout=5), new_lock().acquire(timeout=5)]))
-    thread.start()
-    thread.join(10)
-    assert got == [True, True]
+    printed = forked("""
+        lock = new_lock()
+        print(in_child(lambda: True))
+        def use():
+            print(lock.acquire(timeout=5), new_lock().acquire(timeout=5))
+        threading.Thread(target=use).start()
+    """)
+    assert printed == "True\nTrue True\n"
 
 
 def test_a_thread_may_fork_while_it_holds_a_lock() -> None:
     """The forking thread's own hold goes with it into the child, which can let go of it."""
-    lock = new_lock()
-
-    def check() -> bool:
-        lock.release()
-        got: list[bool] = []
-        thread = threading.Thread(target=lambda: got.append(lock.acquire(timeout=5)))
-        thread.start()
-        thread.join(10)
-        return got == [True]
-
-    with lock:
-        assert in_child(check)
+    printed = forked("""
+        lock = new_lock()
+        def check():
+            lock.release()
+            got = []
+            thread = threading.Thread(target=lambda: got.append(lock.acquire(timeout=5)))
+            thread.start()
+            thread.join()
+            return got == [True]
+        with lock:
+            print(in_child(check))
+    """)
+    assert printed == "True\n"
 
 
 def test_making_locks_while_forking() -> None:
     """Threads that make locks at the moment of a fork neither break it nor stop the child from making its own."""
-    with running(new_lock), running(new_lock):
-        assert all(in_child(lambda: new_lock().acquire(timeout=5)) for _ in range(10))
+    printed = forked("""
+        threads = [repeat(new_lock), repeat(new_lock)]
+        print(all(in_child(lambda: new_lock().acquire(timeout=5)) for _ in range(10)))
+        over.set()
+    """)
+    assert printed == "True\n"
+
+
+def test_threads_that_fork_at_once() -> None:
+    """Each takes all locks in its turn, and none is left over in any child or in the parent."""
+    printed = forked("""
+        locks = [new_lock() for _ in range(30)]
+        def check():
+            return all(lock.acquire(timeout=5) for lock in locks)
+        results = []
+        threads = [threading.Thread(target=lambda: results.extend(in_child(check) for _ in range(10))) for _ in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(results == [True] * 40, check())
+    """)
+    assert printed == "True True\n"
+
+
+def test_a_second_thread_forks_only_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is still taking locks is not overtaken: what it has taken already would be missing for the other."""
+    steps: list[str] = []
+    second_is_in = threading.Event()
+
+    class Gate:
+        """Lets the second thread through first, if it ever comes here before the first one goes on."""
+
+        def __init__(self) -> None:
+            self.came = 0
+
+        def acquire(self) -> None:
+            self.came += 1
+            if self.came == 1:
+                second.start()
+                second_is_in.wait(0.1)
+
+        def release(self) -> None:
+            return
+
+    def fork(name: str) -> None:
+        locks._before_fork()
+        steps.append(f"{name} in")
+        if name == "second":
+            second_is_in.set()
+        steps.append(f"{name} out")
+        locks._after_fork()
+
+    second = threading.Thread(target=fork, args=("second",))
+    monkeypatch.setattr(locks, "_locks", [threading.RLock(), Gate(), threading.RLock()])
+    fork("first")
+    second.join(10)
+    assert steps == ["first in", "first out", "second in", "second out"]
+    assert locks._held == []
 
 
 def test_locks_are_not_kept_alive() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_locks import in_child, running
+from test_locks import forked, running
 
 from retrywrap import (
     ErrorCode,
@@ -587,25 +587,27 @@ def test_a_signal_handler_may_record_in_the_midst_of_a_recording() -> None:
     assert mine.error_count == 1
 
 
-@pytest.mark.usefixtures("silence")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_inherits_whole_counts_and_free_locks() -> None:
     """In a child that is forked while other threads record, the picture is consistent and recording goes on."""
-    mine = Registry(5)
+    printed = forked("""
+        import retrywrap
+        retrywrap.configure(events=False)
+        mine = retrywrap.Registry(5)
 
-    def check() -> bool:
-        picture = mine.snapshot()
-        consistent = sum(picture["by_code"].values()) == picture["totals"]["errors"]
-        mine.record_error(-6)
-        return consistent and bool(mine.error_count == picture["totals"]["errors"] + 1)
+        def check():
+            picture = mine.snapshot()
+            consistent = sum(picture["by_code"].values()) == picture["totals"]["errors"]
+            mine.record_error(-6)
+            return consistent and mine.error_count == picture["totals"]["errors"] + 1
 
-    forked: list[bool] = []
-    with running(lambda: mine.record_error(-6)), running(lambda: mine.record_error(-7)):
-        thread = threading.Thread(target=lambda: forked.extend(in_child(check) for _ in range(20)))
-        thread.start()
-        thread.join(120)
-    assert forked == [True] * 20
+        threads = [repeat(lambda: mine.record_error(-6)), repeat(lambda: mine.record_error(-7))]
+        forking = threading.Thread(target=lambda: print(all(in_child(check) for _ in range(20))))
+        forking.start()
+        forking.join()
+        over.set()
+    """)
+    assert printed == "True\n"
 
 
 def test_the_global_registry_pickles_by_reference() -> None:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,6 +122,24 @@ def test_close_ends_a_file_and_a_later_line_begins_another(tmp_path: Path) -> No
     ]
 
 
+def test_context_manager_closes(tmp_path: Path) -> None:
+    """After the block the file is closed."""
+    with ErrorLog(tmp_path) as log:
+        log.write(1, -6, "one")
+        assert len(open_below(tmp_path)) == 1
+    assert open_below(tmp_path) == []
+
+
+def test_defaults() -> None:
+    """Without arguments: files of 10 MiB, a hundred of them, for thirty days."""
+    assert ErrorLog.__init__.__kwdefaults__ == {
+        "max_bytes": 10_485_760,
+        "max_files": 100,
+        "max_age": 2_592_000.0,
+        "clock": time.time,
+    }
+
+
 def test_dropped_log_leaves_no_descriptor(tmp_path: Path) -> None:
     """A log that nobody closed is closed when it is forgotten."""
     assert ErrorLog(tmp_path).write(1, -6, "one")
@@ -153,6 +172,27 @@ def test_line_longer_than_a_file_is_written_nevertheless(tmp_path: Path) -> None
         assert log.write(2, -6, "y")
     assert len(list(tmp_path.iterdir())) == 2
     assert len(lines(tmp_path)) == 2
+
+
+def test_empty_file_is_used_however_long_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is empty because its first line was lost takes the next line, though it is longer than a file."""
+    with ErrorLog(tmp_path, max_bytes=10) as log:
+        with monkeypatch.context() as patch:
+            Fault(patch, "write", 0, 1, OSError(errno.ENOSPC, "No space left on device"))
+            assert log.write(1, -6, "x" * 100) is False
+        assert log.write(2, -6, "x" * 100) is True
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_first_line_that_is_torn_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only a piece of the very first line can be written, the file is empty again, and the line is lost."""
+    log, real_write = ErrorLog(tmp_path), os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:5]))
+        assert log.write(1, -6, "torn") is False
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+    assert log.write(2, -6, "whole") is True
+    assert lines(tmp_path) == ["[2] Error -6: whole"]
 
 
 def test_no_limit_no_rotation(tmp_path: Path) -> None:
@@ -598,6 +638,15 @@ def test_without_locks_young_files_stay(tmp_path: Path, monkeypatch: pytest.Monk
     ErrorLog(tmp_path, max_files=1, clock=clock).write(1, -6, "new")
     assert (old.exists(), young.exists()) == (False, True)
     assert len(lines(tmp_path)) == 2
+
+
+def test_own_file_stays_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is far ahead of the disk's does not make a process remove the file that it has just begun."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    log = ErrorLog(tmp_path, max_age=1, clock=lambda: time.time() + 30 * DAY)
+    log.write(1, -6, "one")
+    log.write(2, -6, "two")
+    assert lines(tmp_path) == ["[1] Error -6: one", "[2] Error -6: two"]
 
 
 def test_cleaner_removes_no_file_that_took_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ class Chain:
         Raises:
             TypeError: An exception class was given.
         """
-        if not is_error(error_or_result):
+        if not issubclass(type(error_or_result), BaseException):  # `is_error`, written out where it is asked each time
             return self._of_result(error_or_result)
         error: BaseException = error_or_result  # type: ignore[assignment]  # by the type itself
         return _with_text(self._guarded(error, None), error)
@@ -132,15 +132,15 @@ class Chain:
         if plan is None or plan.state is not book.state or plan.cls() is not cls:
             plan = self._make_plan(cls)
         for row in plan.rows:
-            answer = row.answer
+            rule, _, answer, judge, through, _ = row
             if answer is None:
-                if row.judge is not None:
-                    answer = row.judge(error)
+                if judge is not None:
+                    answer = judge(error)
                 else:
                     walk = walk or Walk(self._ask, error)
-                    answer = row.through(error, walk)
+                    answer = through(error, walk)
                 if answer is not None and not answer.rule:
-                    answer = answer._replace(rule=row.rule)
+                    answer = answer._replace(rule=rule)
             if walk is not None:
                 walk.note(row, answer)
             if answer is not None:
@@ -177,9 +177,9 @@ def _chain(classifiers: tuple[Classifier, ...], base: Chain | None) -> Chain:
 
 def _with_text(verdict: Verdict, error: BaseException) -> Verdict:
     """Return a verdict that carries the text of the error in question, where it has no text of its own."""
-    if verdict.message:
+    code, message, retryable, retry_after, effect, rule, forbid, throttled = verdict
+    if message:
         return verdict
-    code, _, retryable, retry_after, effect, rule, forbid, throttled = verdict
     fields = (code, safe_message(error), retryable, retry_after, effect, rule, forbid, throttled)
     return tuple.__new__(Verdict, fields)  # half the cost of the call
 

@@ -8,14 +8,13 @@ from threading import get_ident
 from retrywrap.classifiers.asking import check_classifier
 from retrywrap.classifiers.registration import book, function_row
 from retrywrap.classifiers.rows import Row
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing
 from retrywrap.reports import report_once
 
 __all__ = ["GROUP", "plugin_rows", "reload_entry_points"]
 
 GROUP = "retrywrap.classifiers"
 
-_importing = new_lock()
 _loading: set[int] = set()
 _culprits: dict[str, str] = {}
 
@@ -46,7 +45,7 @@ def reload_entry_points() -> None:
 
 def _load() -> Iterator[Row]:
     try:
-        with _importing:  # no fork meanwhile: a child could never get through an import that was begun here
+        with importing:
             from importlib.metadata import entry_points
 
             found = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))

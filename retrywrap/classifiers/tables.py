@@ -13,6 +13,7 @@ from retrywrap.classifiers.http import by_attributes
 from retrywrap.classifiers.rows import Row, follows_context, inside
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
+from retrywrap.locks import importing
 
 __all__ = ["FAMILIES", "forbidden", "rows_for"]
 
@@ -44,7 +45,8 @@ def rows_for(cls: type[BaseException]) -> tuple[Row, ...]:
 
 def _rows_of(cls: type) -> list[Row]:
     root, key = key_of(cls)
-    tables = [import_module(f"retrywrap.classifiers.{name}").TABLE for name in FAMILIES.get(root, ())]
+    with importing:
+        tables = [import_module(f"retrywrap.classifiers.{name}").TABLE for name in FAMILIES.get(root, ())]
     return [table[key] for table in tables if key in table]
 
 

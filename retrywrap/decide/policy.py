@@ -10,7 +10,7 @@ from retrywrap.decide.backoff import Backoff, as_backoff
 from retrywrap.decide.budget import Budget, as_budget
 from retrywrap.decide.checks import check_seconds, shown
 from retrywrap.errors import ConfigurationError
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -95,12 +95,9 @@ def _check_nested(value: object) -> Literal["once", "multiply"]:
     raise ValueError(f'nested must be "once" or "multiply"; got {shown(value)}')
 
 
-_loading = new_lock()
-
-
 def _load_chain(classifier: Any) -> Chain:
-    """Return the chain that ``classifier=`` means; no fork meanwhile: a child could never end the import."""
-    with _loading:
+    """Return the chain that ``classifier=`` means."""
+    with importing:
         from retrywrap.classifiers.chain import as_chain
     return as_chain(classifier)
 

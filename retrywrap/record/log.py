@@ -6,7 +6,7 @@ from typing import Any
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing
 
 __all__ = ["emit"]
 
@@ -55,14 +55,13 @@ def _logger() -> Any:
     )
 
 
-_loading = new_lock()
 _loaded: tuple[Any, Any] | None = None
 
 
 def _load() -> tuple[Any, Any]:
-    """Import structlog and logging; no fork meanwhile, because a child could never get through an import begun here."""
+    """Import structlog and logging."""
     global _loaded
-    with _loading:
+    with importing:
         import logging
 
         import structlog
