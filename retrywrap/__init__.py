@@ -12,7 +12,6 @@ from retrywrap._version import __version__ as __version__
 from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
-from retrywrap.decide.budget import RatioBudget, RetryBudget
 from retrywrap.decide.context import RetryContext, RetryState
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.policy import RetryPolicy
@@ -21,13 +20,14 @@ from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import ErrorRecord, Registry, registry
 from retrywrap.run.ambient import remaining, shutdown
 from retrywrap.run.decorator import with_retry
-from retrywrap.run.scope import retry_scope
 
 if TYPE_CHECKING:
     from retrywrap.classifiers.chain import classify
     from retrywrap.config import configure
+    from retrywrap.decide.budget import RatioBudget, RetryBudget
     from retrywrap.decide.presets import FILES, NETWORK
     from retrywrap.run.files import write_file
+    from retrywrap.run.scope import retry_scope
 
 __all__ = [
     "FILES",
@@ -67,8 +67,11 @@ import_module("retrywrap.wiring")  # for its effect: it binds failures to their 
 _WHERE = {  # loaded at first need
     "FILES": "decide.presets",
     "NETWORK": "decide.presets",
+    "RatioBudget": "decide.budget",
+    "RetryBudget": "decide.budget",
     "classify": "classifiers.chain",
     "configure": "config",
+    "retry_scope": "run.scope",
     "write_file": "run.files",
 }
 

@@ -17,7 +17,7 @@ from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
 from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import ConfigurationError
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing, new_lock
 from retrywrap.record import log
 from retrywrap.record.registry import registry
 
@@ -274,7 +274,8 @@ def parse(text: str | bytes, source: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: It is not TOML.
     """
-    import tomllib
+    with importing:
+        import tomllib
 
     try:
         return tomllib.loads(text if isinstance(text, str) else text.decode())
@@ -429,7 +430,8 @@ def _error_log(before: _State, found: Settings) -> ErrorLog | None:
         return before.error_log
     if path is None:
         return None
-    from retrywrap.record.store import ErrorLog
+    with importing:
+        from retrywrap.record.store import ErrorLog
 
     return ErrorLog(path)
 

@@ -22,6 +22,7 @@ from retrywrap.decide.context import RetryContext, RetryState
 from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import ConfigurationError
+from retrywrap.locks import importing as _importing
 from retrywrap.locks import new_lock as _new_lock
 from retrywrap.record.registry import Registry
 from retrywrap.record.registry import registry as _registry
@@ -148,7 +149,8 @@ class BackupCoordinator:
             settings.error_retry_max if settings.enable else 0, settings.error_retry_interval, registry=self.registry
         )
         if settings.error_store_path is not None and settings.enable_error_logging:
-            from retrywrap.record.store import ErrorLog
+            with _importing:
+                from retrywrap.record.store import ErrorLog
 
             self.registry.store = ErrorLog(settings.error_store_path)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from retrywrap.locks import importing
+
 __all__ = ["forget", "report_once"]
 
 _MOST = 1000
@@ -26,7 +28,8 @@ def report_once(who: object, text: str) -> None:
         _reported[id(who)] = weakref.ref(who)
     except TypeError:  # of a type without weak references; to hold it would be to keep it alive
         _reported[id(who)] = None
-    import logging
+    with importing:
+        import logging
 
     try:
         logging.getLogger("retrywrap").error(text, exc_info=True)

@@ -174,7 +174,8 @@ def test_threads_that_fork_at_once() -> None:
         def check():
             return all(lock.acquire(timeout=5) for lock in locks)
         results = []
-        threads = [threading.Thread(target=lambda: results.extend(in_child(check) for _ in range(10))) for _ in range(4)]
+        fork = lambda: results.extend(in_child(check) for _ in range(10))
+        threads = [threading.Thread(target=fork) for _ in range(4)]
         for thread in threads: thread.start()
         for thread in threads: thread.join()
         print(results == [True] * 40, check())
@@ -267,7 +268,8 @@ entered.wait()
 threading.Timer(0.05, go_on.set).start()
 pid = os.fork()
 if pid == 0:
-    os._exit(0 if made and made[0].acquire(timeout=5) and outer.acquire(timeout=5) else 1)
+    free = [lock.acquire(timeout=5) for lock in (outer, *made)]
+    os._exit(0 if free == [True, True] else 1)
 print(os.waitpid(pid, 0)[1])
 """
     command = [sys.executable, "-W", "ignore", "-c", program]

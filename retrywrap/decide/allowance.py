@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING
 
-from retrywrap.decide.budget import Budget
 from retrywrap.locks import new_lock
+
+if TYPE_CHECKING:
+    from retrywrap.decide.budget import Budget
 
 __all__ = ["PROCESS", "Allowance"]
 

@@ -33,16 +33,19 @@ from __future__ import annotations
 import random as chance
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
-from retrywrap.decide.budget import Budget
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.decide.notes import given_up
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.reports import report_once
+
+if TYPE_CHECKING:
+    from retrywrap.decide.budget import Budget
 
 __all__ = ["RetryContext", "RetryState"]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from retrywrap.decide.backoff import Backoff, as_backoff
-from retrywrap.decide.budget import Budget, as_budget
 from retrywrap.decide.checks import check_seconds, shown
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import importing
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from retrywrap.classifiers.chain import Chain
     from retrywrap.classifiers.verdict import Classifier, Verdict
     from retrywrap.decide.backoff import Interval, Seconds
+    from retrywrap.decide.budget import Budget
     from retrywrap.decide.context import RetryContext
 
 __all__ = ["DEFAULTS", "On", "PolicyBook", "RetryPolicy", "book", "resolve"]
@@ -100,6 +100,12 @@ def _load_chain(classifier: Any) -> Chain:
     with importing:
         from retrywrap.classifiers.chain import as_chain
     return as_chain(classifier)
+
+
+def _read_budget(budget: Any) -> Budget | None:
+    from retrywrap.decide.budget import as_budget
+
+    return as_budget(budget)
 
 
 class RetryPolicy:
@@ -193,7 +199,7 @@ class RetryPolicy:
             "idempotent": _check_bool(idempotent, "idempotent"),
             "nested": _check_nested(nested),
             "before_retry": _check_function(before_retry, "before_retry", "the RetryContext"),
-            "budget": as_budget(budget),
+            "budget": None if budget is None else _read_budget(budget),
             "reraise": _check_bool(reraise, "reraise"),
         }
         if max is None and timeout is None:

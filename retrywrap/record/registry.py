@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
 
 __all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
@@ -361,7 +361,8 @@ def _record(event: RetryEvent) -> ErrorRecord:
 
 
 def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:
-    from retrywrap.classifiers.redact import safe_text
+    with importing:
+        from retrywrap.classifiers.redact import safe_text
 
     return RetryEvent(
         name=RECORDED,

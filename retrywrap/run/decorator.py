@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Iterable
 from types import MethodType
@@ -74,6 +73,8 @@ class Retried(_FunctionWrapper):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        import copy
+
         copied = copy.deepcopy(self.__wrapped__, memo)
         return self if copied is self.__wrapped__ else Retried(copied, self._self_spec)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any
 
 from retrywrap.decide import policy as policies
@@ -69,7 +68,10 @@ class OperationSpec:
 
     def named(self, name: str) -> OperationSpec:
         """Return the same under another name."""
-        other = copy(self)
+        other = OperationSpec.__new__(OperationSpec)
+        for slot in OperationSpec.__slots__:
+            if hasattr(self, slot):  # the policy of one that is named is not known yet
+                setattr(other, slot, getattr(self, slot))
         other.name = name
         return other
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from retrywrap import retry_scope, with_retry
 
-ROUNDS, CALLS = 60, 10_000
+ROUNDS, CALLS = 400, 2_000
 IMPORTS = 15
 
 
