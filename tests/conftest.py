@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from retrywrap import testing
+
+# A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that; a handler they do not inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
