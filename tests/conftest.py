@@ -9,7 +9,7 @@ import pytest
 
 from retrywrap import testing
 
-# A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that; a handler they do not inherit.
+# A shell starts what runs in its background with Ctrl-C ignored, which programs inherit; handlers they do not inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
