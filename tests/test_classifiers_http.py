@@ -129,7 +129,8 @@ def test_an_email_message_as_headers() -> None:
 @pytest.mark.parametrize(
     "value",
     ["-1", "1.5", "+5", "1e3", "soon", "", " ", "NaN", "inf", "0x10", "١٢", "5 5", "Sun, 99 Nov 2094 08:49:37 GMT",
-     "Sun, 06 Foo 2094 08:49:37 GMT", "Sunday", "Sun, 06 Nov 99999999 08:49:37 GMT", None, [], 2.5],
+     "Sun, 06 Foo 2094 08:49:37 GMT", "Sunday", "06 Nov 2094 08:49:37",
+     "2094-11-06 08:49:37", "Sun, 06 Nov 99999999 08:49:37 GMT", None, [], 2.5],
 )  # fmt: skip
 def test_garbage_is_no_hint(value: object) -> None:
     """What is neither whole seconds nor a date, or is negative, counts as no hint."""

@@ -129,6 +129,7 @@ def test_a_status_that_is_no_int_is_refused(status: Any) -> None:
         ("RSYNC_PASSWORD=x LANG=C rsync -a", "rsync"),
         ("curl 'http://h/?a=1&b=2;c'", "curl"),
         ("'/opt/my tools/curl' x", "curl"),
+        ("/opt/c++@2/rsync x", "rsync"),
         ("rsync a b > log 2>&1", "rsync"),
         ("rsync a b &> log", "rsync"),
         ("rsync # no comment", "rsync"),
