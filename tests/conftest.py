@@ -9,7 +9,7 @@ import pytest
 
 from retrywrap import testing
 
-# A shell starts what runs in its background with these ignored, and programs inherit that; handlers they do not inherit.
+# A shell starts what runs in its background with these ignored, which programs inherit; handlers they do not inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 

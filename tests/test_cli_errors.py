@@ -269,7 +269,7 @@ def test_nothing_there_is_an_error_of_use(tmp_path: Path) -> None:
     """A path that leads nowhere is refused in a line that names it."""
     with pytest.raises(UsageError, match=r"^cannot read '.*nothing': No such file or directory$"):
         run(tmp_path / "nothing")
-    with pytest.raises(UsageError, match=r"^cannot read 'a\\\\x00b': embedded null byte$"):
+    with pytest.raises(UsageError, match=r"^cannot read .*embedded null (byte|character)"):
         run("a\0b")
 
 

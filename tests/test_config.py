@@ -111,6 +111,15 @@ def test_configure_returns_what_is_in_force() -> None:
     assert waits() == [1.0] * 3
 
 
+def test_the_ends_of_the_ranges() -> None:
+    """No retries, no wait, no records, and as many as 32 bits can say."""
+    assert configure(error_retry_max=0, error_retry_interval=0, error_buffer_size=0).error_retry_max == 0
+    assert waits() == []
+    assert registry.error_buffer_size == 0
+    most = 2**32 - 1
+    assert configure(error_retry_max=most, error_buffer_size=most).error_retry_max == registry.error_buffer_size == most
+
+
 def test_a_configuration_is_followed_by_what_was_decorated_before() -> None:
     """A function that is decorated when a module is imported has the defaults of when it is called."""
     errors: list[Exception] = [ConnectionResetError("x")] * 9

@@ -167,6 +167,19 @@ def test_making_locks_while_forking() -> None:
     assert printed == "True\n"
 
 
+def test_no_lock_is_made_during_a_fork() -> None:
+    """One that another thread made, and took, between the taking of all locks and the fork would be held for ever."""
+    made: list[object] = []
+    thread = threading.Thread(target=lambda: made.append(new_lock()))
+    locks._before_fork()
+    thread.start()
+    thread.join(0.05)
+    before = list(made)
+    locks._after_fork()
+    thread.join(10)
+    assert (before, len(made)) == ([], 1)
+
+
 def test_threads_that_fork_at_once() -> None:
     """Each takes all locks in its turn, and none is left over in any child or in the parent."""
     printed = forked("""

@@ -119,6 +119,13 @@ def test_a_retry_is_a_warning_and_a_recovery_is_news() -> None:
     assert type(events[0]["code"]) is int
 
 
+def test_times_are_rounded_to_microseconds() -> None:
+    """What a clock says beyond that is noise."""
+    with capture_logs() as events:
+        fail_once(interval=0.123456789)
+    assert events[1]["elapsed"] == 0.123457
+
+
 def test_an_unknown_error_is_a_warning_of_its_own() -> None:
     """Before the rejection, so that what the tables lack can be found."""
     with capture_logs() as events, pytest.raises(LookupError):
@@ -304,7 +311,10 @@ def test_defaults_that_cannot_be_told_are_the_applications(monkeypatch: pytest.M
     """Of a structlog that calls its defaults something else, `is_configured` is taken at its word."""
     structlog.configure()
     assert not log._is_configured(structlog)
+    structlog.reset_defaults()
     monkeypatch.delattr("structlog._config._BUILTIN_DEFAULT_PROCESSORS")
+    assert not log._is_configured(structlog)
+    structlog.configure()
     assert log._is_configured(structlog)
 
 

@@ -102,11 +102,12 @@ def test_the_vectors_are_all_there() -> None:
 
 def test_a_context_begins_idle() -> None:
     """Its attributes, under the plugin's names, with the plugin's defaults."""
-    context = backup_retry_context_init()
-    assert isinstance(context, BackupRetryContext)
-    assert (context.max_retry, context.retry_interval) == (10, 5)
-    assert (context.current_retry, context.last_retry_time) == (0, 0)
-    assert (context.state, context.last_error, context.error_message) == (RetryState.IDLE, 0, "")
+    for context in (backup_retry_context_init(), BackupRetryContext()):
+        assert isinstance(context, BackupRetryContext)
+        assert (context.max_retry, context.retry_interval) == (10, 5)
+        assert (context.current_retry, context.last_retry_time) == (0, 0)
+        assert (context.state, context.last_error, context.error_message) == (RetryState.IDLE, 0, "")
+        assert context.registry is registry
 
 
 def test_the_states_have_the_plugins_numbers() -> None:
@@ -246,6 +247,8 @@ def test_waiting(clock: VirtualClock) -> None:
     backup_wait_for_retry(None)
     backup_wait_for_retry(backup_retry_context_init(3, 0))
     assert clock.waits == [7.0]
+    backup_wait_for_retry(backup_retry_context_init(3, 0.25))
+    assert clock.waits == [7.0, 0.25]
 
 
 # --- codes

@@ -92,6 +92,7 @@ def test_without_an_error_there_is_success() -> None:
     assert str(fresh.last_error) == "Success"
     assert fresh.last_error.code is ErrorCode.SUCCESS
     assert (fresh.error_count, fresh.retry_count, fresh.errors) == (0, 0, ())
+    assert set(fresh.stats()) == {0}
 
 
 def test_a_failed_attempt_becomes_the_last_error(clock: VirtualClock) -> None:
