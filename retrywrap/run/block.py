@@ -127,6 +127,7 @@ class Block(Attempt):
         if self.stage != _HANDED:
             raise self._misused()
         self.stage = _RUNNING
+        self._result = None
         if self._limits is not None:
             self._stand_under(self._limits)
         return self
@@ -193,6 +194,7 @@ class AsyncBlock(Attempt):
         if self.stage != _HANDED:
             raise self._misused()
         self.stage = _RUNNING
+        self._result = None
         if self._limits is not None:
             self._stand_under(self._limits)
         return self

@@ -131,6 +131,9 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
         ambient.reset(token)
 
 
+LAYERS |= {call.__code__, acall.__code__}
+
+
 def begin(policy: RetryPolicy) -> float | None:
     """Return the time of the start, and tell the budget of it, where either is asked for."""
     if policy.timeout is None and policy.budget is None:
