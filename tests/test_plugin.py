@@ -91,6 +91,7 @@ def test_conformance(vector: dict[str, Any], clock: VirtualClock) -> None:
     } == {key: vector[key] for key in ("result", "calls", "current_retry", "state", "last_error", "slept_seconds")}
     assert set(calls) == {"data"}
     assert type(result) is int
+    assert {record.operation for record in registry.errors} <= {f"{__name__}.test_conformance.<locals>.operation"}
     assert clock.waits == [w for w in [float(vector["interval"])] * context.current_retry if w]
 
 
@@ -414,7 +415,7 @@ def test_writing_a_file(coordinator: BackupCoordinator, tmp_path: Path) -> None:
     writes: list[tuple[Any, int | None, bytes]] = [
         (b"data", 4, b"data"),
         (b"data", None, b"data"),
-        (b"data", 2, b"da"),
+        (b"data", 1, b"d"),
         (bytearray(b"xyz"), 3, b"xyz"),
         (memoryview(b"abcdef")[::2], None, b"ace"),
         (array("H", [0x4141, 0x4242]), 3, b"AAB"),

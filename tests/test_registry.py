@@ -91,6 +91,7 @@ def test_without_an_error_there_is_success() -> None:
     assert not fresh.last_error
     assert str(fresh.last_error) == "Success"
     assert fresh.last_error.code is ErrorCode.SUCCESS
+    assert set(fresh.last_error) == {0, "Success", ""}
     assert (fresh.error_count, fresh.retry_count, fresh.errors) == (0, 0, ())
     assert set(fresh.stats()) == {0}
 
@@ -235,10 +236,13 @@ def _cancelled(mine: Registry) -> None:
 
 
 @pytest.mark.parametrize(("reason", "scenario"), ENDS, ids=[reason.value for reason, _ in ENDS])
-def test_each_end_has_its_counter(reason: StopReason, scenario: Callable[[Registry], None]) -> None:
+def test_each_end_has_its_counter(
+    caplog: pytest.LogCaptureFixture, reason: StopReason, scenario: Callable[[Registry], None]
+) -> None:
     """An operation that failed counts under the one reason for which it ended, in total and by name."""
     mine = Registry()
     scenario(mine)
+    assert [record for record in caplog.records if record.exc_info] == []
     stats = mine.stats("op")
     assert stats == mine.stats()
     counted = {reason: getattr(stats, reason.value) for reason in StopReason}
@@ -353,8 +357,9 @@ def test_the_ring_keeps_the_newest_errors(size: int, count: int, later: int) -> 
 
 
 def test_the_ring_holds_a_thousand_unless_told() -> None:
-    """The plugin's default."""
+    """The plugin's default; as many as 32 bits can say are possible."""
     assert Registry().error_buffer_size == 1000
+    assert Registry(2**32 - 1).error_buffer_size == 2**32 - 1
 
 
 def test_without_a_ring_the_last_error_is_still_there() -> None:
