@@ -70,6 +70,7 @@ class RetryContext:
     Args:
         policy: What to retry, how often, how far apart.
         operation: The operation's name.
+        layer: What tells this layer of retries from others that may have the same name; the name where none is given.
         limits: The scopes around it; the process alone where none is given.
         random: Returns numbers in [0, 1) for jitter.
         epoch: Seconds since the epoch at the zero of the clock that ``now`` comes from.
@@ -77,6 +78,7 @@ class RetryContext:
     Attributes:
         policy: The policy.
         operation: The name.
+        layer: What tells this layer of retries from others.
         state: The `RetryState`.
         attempts: Attempts that have ended.
         current_retry: Retries begun or scheduled, as the plugin counts them.
@@ -84,6 +86,7 @@ class RetryContext:
         error_message: The last error's text: redacted, bounded.
         error_type: The last error's type.
         verdict: The last error's `Verdict`; None while there is none.
+        known: Whether a rule or ``on=`` knew the last error.
         last_retry_time: Seconds since the epoch at which the last wait was begun; 0.0 while there was none.
         started: The clock's seconds at which it began.
         deadline: The clock's seconds at which its time is over, scopes included; None: no limit.
@@ -102,8 +105,10 @@ class RetryContext:
         "deadline",
         "error_message",
         "error_type",
+        "known",
         "last_error",
         "last_retry_time",
+        "layer",
         "operation",
         "policy",
         "started",
@@ -116,12 +121,14 @@ class RetryContext:
         policy: RetryPolicy,
         *,
         operation: str = "operation",
+        layer: object = None,
         limits: Allowance = PROCESS,
         random: Callable[[], float] = chance.random,
         epoch: float = 0.0,
     ) -> None:
         self.policy = policy
         self.operation = operation
+        self.layer = operation if layer is None else layer
         self._limits = limits
         self._random = random
         self._epoch = epoch
@@ -131,6 +138,7 @@ class RetryContext:
         self.error_message = ""
         self.error_type = ""
         self.verdict: Verdict | None = None
+        self.known = True
         self._rewind(0.0)
 
     def _rewind(self, started: float) -> None:
@@ -203,20 +211,16 @@ class RetryContext:
         verdict = self.policy.chain(error)
         self._note_failure(verdict, f"{type(error).__module__}.{type(error).__qualname__}")
         wanted = self._wanted(error)
-        stop = self._judge(verdict, wanted) or self._nested(error)
-        if spent is not None and stop is None:
-            stop = (
-                StopReason.REJECTED,
-                f"{spent}, which a retry would see used up; pass a list, or reset it in before_retry=",
-            )
+        stop = self._judge(verdict, wanted) or self._nested(error) or self._used_up(spent)
         return self._end(stop, now) if stop else self._schedule(verdict, wanted, now)
 
-    def returned(self, verdict: Verdict | None, now: float) -> RetryEvent | None:
+    def returned(self, verdict: Verdict | None, now: float, *, spent: str | None = None) -> RetryEvent | None:
         """Decide what follows an attempt that returned.
 
         Args:
             verdict: What `RetryPolicy.judge` says of the value; None: success.
             now: The clock's seconds.
+            spent: As for `failed`.
 
         Returns:
             None where the operation succeeded at once; the recovered event where it succeeded after failures; where the
@@ -225,7 +229,7 @@ class RetryContext:
         if verdict is None:
             return self._succeeded(now)
         self._note_failure(verdict, "result")
-        stop = self._judge(verdict, None)
+        stop = self._judge(verdict, None) or self._used_up(spent)
         return self._end(stop, now) if stop else self._schedule(verdict, None, now)
 
     def resumed(self, now: float) -> RetryEvent | None:
@@ -261,6 +265,7 @@ class RetryContext:
 
     def _note_failure(self, verdict: Verdict, error_type: str) -> None:
         self.attempts += 1
+        self.known = True
         self.verdict = verdict
         self.last_error = verdict.code
         self.error_message = verdict.message
@@ -286,6 +291,7 @@ class RetryContext:
             return StopReason.REJECTED, f"the rule {verdict.rule} forbids a retry of {kind}"
         if not verdict.retryable and (wanted is None or wanted is False):
             if verdict.rule == "unknown":
+                self.known = False
                 way_out = "on= or retrywrap.classifiers.register would retry it"
                 return StopReason.REJECTED, f"no rule knows {kind}; {way_out}"
             way_out = "results= decides that" if wanted is None else "on= would retry it"
@@ -294,10 +300,16 @@ class RetryContext:
             return StopReason.REJECTED, "the attempt may have had an effect, and idempotent=False"
         return None
 
+    def _used_up(self, spent: str | None) -> _Stop | None:
+        if spent is None:
+            return None
+        way_out = "pass a list, or reset it in before_retry="
+        return StopReason.REJECTED, f"{spent}, which a retry would see used up; {way_out}"
+
     def _nested(self, error: Exception) -> _Stop | None:
         if self.policy.nested == "multiply":
             return None
-        inner = given_up(error, self.operation)
+        inner = given_up(error, self.layer)
         if inner is None:
             return None
         detail = (

@@ -15,20 +15,22 @@ class Note(str):
     """A PEP 678 note that remembers which operation gave up and why."""
 
     operation: str
+    layer: object
     reason: StopReason
     attempts: int
     recursive: bool
 
     @classmethod
-    def make(cls, text: str, operation: str, reason: StopReason, attempts: int, recursive: bool = False) -> Note:
-        """Return a note with its facts beside its text; ``recursive``: the operation was running inside itself."""
+    def make(cls, text: str, operation: str, layer: object, reason: StopReason, attempts: int) -> Note:
+        """Return a note with its facts beside its text; ``recursive``, set later: it was running inside itself."""
         note = cls(text)
-        note.operation, note.reason, note.attempts, note.recursive = operation, reason, attempts, recursive
+        note.operation, note.layer, note.reason, note.attempts = operation, layer, reason, attempts
+        note.recursive = False
         return note
 
 
 def attach(error: BaseException, note: Note) -> None:
-    """Add a note to an exception, in place of one that the same operation left on the same object before.
+    """Add a note to an exception, in place of one that the same layer left on the same object before.
 
     Works on exceptions that refuse new attributes (frozen dataclasses): a note must never mask the error.
     """
@@ -42,13 +44,13 @@ def attach(error: BaseException, note: Note) -> None:
 def _replaces(new: Note, old: Note) -> bool:
     """Whether a note takes the place of another; what an inner level of a recursion exhausted stays for outer ones."""
     still_needed = new.reason is StopReason.NESTED_REFUSED and old.recursive
-    return new.operation == old.operation and not still_needed
+    return new.layer == old.layer and not still_needed
 
 
-def given_up(error: BaseException, operation: str) -> Note | None:
+def given_up(error: BaseException, layer: object) -> Note | None:
     """Return the note of an inner operation that had exhausted its retries on this error, if there is one.
 
-    Looks at the error, at the errors in its group, and along ``__cause__``. A note of the same operation counts only
+    Looks at the error, at the errors in its group, and along ``__cause__``. A note of the same layer counts only
     where it was running inside itself: else it is a leftover on an exception object that a later call raised again.
     """
     pending: list[BaseException] = [error]
@@ -59,7 +61,7 @@ def given_up(error: BaseException, operation: str) -> Note | None:
             continue
         seen.add(id(current))
         for note in _notes(current):
-            if isinstance(note, Note) and _counts(note, operation):
+            if isinstance(note, Note) and _counts(note, layer):
                 return note
         if isinstance(current, BaseExceptionGroup):
             pending.extend(current.exceptions[:_MOST_CAUSES])
@@ -68,10 +70,10 @@ def given_up(error: BaseException, operation: str) -> Note | None:
     return None
 
 
-def _counts(note: Note, operation: str) -> bool:
+def _counts(note: Note, layer: object) -> bool:
     if note.reason is not StopReason.EXHAUSTED or note.attempts < 2:
         return False
-    return note.recursive or note.operation != operation
+    return note.recursive or note.layer != layer
 
 
 def _notes(error: BaseException) -> list[Any]:

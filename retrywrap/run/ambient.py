@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from retrywrap.decide.allowance import PROCESS, Allowance
@@ -11,7 +12,7 @@ from retrywrap.run import clock
 if TYPE_CHECKING:
     from retrywrap.record.hooks import Recorder
 
-__all__ = ["Recording", "ambient", "recorders", "remaining", "shutdown"]
+__all__ = ["Recording", "ambient", "leave", "recorders", "remaining", "shutdown"]
 
 ambient: ContextVar[Allowance] = ContextVar("retrywrap", default=PROCESS)
 
@@ -22,6 +23,12 @@ class Recording(Allowance):
     __slots__ = ("__weakref__", "recorder")
 
     recorder: Recorder
+
+
+def leave(token: Token[Allowance]) -> None:
+    """Stand under what was ambient before; another context than the one that was entered never stood under the rest."""
+    with suppress(ValueError):
+        ambient.reset(token)
 
 
 def recorders(limits: Allowance) -> list[Recorder]:

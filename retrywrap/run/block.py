@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from retrywrap.decide.events import RetryEvent
 from retrywrap.errors import RetryUsageError
-from retrywrap.run.ambient import ambient, remaining
+from retrywrap.run.ambient import ambient, leave, remaining
 from retrywrap.run.calls import begin, succeeded_at_once
-from retrywrap.run.drive import Operation, apause, pause
+from retrywrap.run.drive import Operation, apause, pause, prepare_async, prepare_sync
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -73,7 +72,7 @@ class Attempt:
         """Decide what follows the block; None where the loop is over."""
         self.stage = DONE
         if self._token is not None:
-            ambient.reset(self._token)
+            leave(self._token)
             self._token = None
         if error is None:
             return self._returned(self.scope.policy)
@@ -103,6 +102,12 @@ class Attempt:
 class Block(Attempt):
     """An attempt of the sync loop; its waits are made where the block is left."""
 
+    def left(self) -> None:
+        """Note that the loop was left between two attempts: the operation ends without another one."""
+        if self.stage == _READY and self._operation is not None:
+            self.stage = DONE
+            self._operation.interrupted(during_attempt=False)
+
     def finished(self) -> bool:
         """Whether the loop is over; else make ready for the next attempt."""
         if self.stage == DONE:
@@ -117,11 +122,16 @@ class Block(Attempt):
         hook = operation.context.policy.before_retry
         while hook is not None:
             try:
-                hook(operation.context)
+                prepare_sync(hook, operation.context)
                 return
             except Exception as error:
+                self.stage = DONE
                 if not pause(operation, operation.failed(error), error):
                     raise
+            except BaseException:
+                self.stage = DONE
+                operation.interrupted(during_attempt=True)
+                raise
 
     def __enter__(self) -> Block:
         if self.stage != _HANDED:
@@ -182,13 +192,16 @@ class AsyncBlock(Attempt):
         hook = operation.context.policy.before_retry
         while hook is not None:
             try:
-                prepared = hook(operation.context)
-                if isinstance(prepared, Awaitable):
-                    await prepared
+                await prepare_async(hook, operation.context)
                 return
             except Exception as error:
+                self.stage = DONE
                 if not await apause(operation, operation.failed(error), error):
                     raise
+            except BaseException:
+                self.stage = DONE
+                operation.interrupted(during_attempt=True)
+                raise
 
     def __enter__(self) -> AsyncBlock:
         if self.stage != _HANDED:

@@ -9,7 +9,7 @@ from typing import Any
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import clock as clocks
-from retrywrap.run.ambient import ambient, remaining
+from retrywrap.run.ambient import ambient, leave, remaining
 from retrywrap.run.drive import LAYERS, Operation, apause, aretry, pause, retry
 from retrywrap.run.kinds import is_async
 from retrywrap.run.spec import OperationSpec
@@ -81,6 +81,10 @@ def _full_async(wrapped: Call, spec: OperationSpec) -> Call:
 def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Call with everything that a policy may ask for: deadline, budget, results."""
     policy = spec.policy()
+    if policy.attempt_timeout is not None:
+        raise TypeError(
+            f"attempt_timeout={policy.attempt_timeout:g} needs a coroutine function; {spec.name} is not one"
+        )
     started = begin(policy)
     limits = _limits(policy, started)
     token = ambient.set(limits)
@@ -99,10 +103,10 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
                 succeeded_at_once(policy)
                 return result
             operation = Operation(spec, started=started, limits=limits)
-            pause(operation, operation.returned(result, verdict), None, result)
+            pause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return retry(operation, wrapped, arguments, named)
     finally:
-        ambient.reset(token)
+        leave(token)
 
 
 async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -125,10 +129,10 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
                 succeeded_at_once(policy)
                 return result
             operation = Operation(spec, started=started, limits=limits)
-            await apause(operation, operation.returned(result, verdict), None, result)
+            await apause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return await aretry(operation, attempt, arguments, named)
     finally:
-        ambient.reset(token)
+        leave(token)
 
 
 LAYERS |= {call.__code__, acall.__code__}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import wrapt
@@ -76,10 +76,36 @@ class Retried(_FunctionWrapper):
         import copy
 
         copied = copy.deepcopy(self.__wrapped__, memo)
-        return self if copied is self.__wrapped__ else Retried(copied, self._self_spec)
+        return self if copied is self.__wrapped__ else type(self)(copied, self._self_spec)
 
     def __repr__(self) -> str:
         return f"<with_retry of {self.__wrapped__!r}>"
+
+
+class _Unbound(Retried):
+    """Stands for what does not bind as a class attribute: builtins, partials, callable objects, classes."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self
+
+
+class _Binding(Retried):
+    """Stands for what binds in its own way, as the work of other decorators does."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        bound = self.__wrapped__.__get__(instance, owner)
+        return self if bound is self.__wrapped__ else _Unbound(bound, self._self_spec)
+
+
+def _proxy(wrapped: Any, spec: OperationSpec) -> Retried:
+    """Return the proxy that binds as the wrapped object does."""
+    if type(wrapped) is FunctionType or type(wrapped) is Retried:
+        return Retried(wrapped, spec)
+    return _Binding(wrapped, spec) if hasattr(type(wrapped), "__get__") else _Unbound(wrapped, spec)
 
 
 _CALL: Any = vars(Retried)["__call__"]
@@ -186,7 +212,7 @@ def with_retry(
         spec = OperationSpec(given, policy, operation_name(function) if name is None else name, registry)
         _check_fit(function, spec)
         registry.declare(spec.name)
-        return Retried(function, spec)
+        return _proxy(function, spec)
 
     if function is UNSET:
         OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line

@@ -8,7 +8,7 @@ it, so that a later error has no ``__context__`` which its own code did not give
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -48,7 +48,9 @@ class Operation:
         self.clock = clock
         self.limits = ambient.get() if limits is None else limits
         self.recorders = [spec.registry, *recorders(self.limits)]
-        self.context = RetryContext(spec.policy(), operation=spec.name) if context is None else context
+        self.context = (
+            RetryContext(spec.policy(), operation=spec.name, layer=spec.layer) if context is None else context
+        )
         self.context.surround(self.limits, clock.random, clock.epoch())
         self.context.begin(clock.now() if started is None else started)
         if not clocks.enabled():
@@ -62,21 +64,31 @@ class Operation:
         Raises:
             RetryExhausted: It is to come out, and the policy says ``reraise=False``.
         """
-        context = self.context
-        spent = None if context.policy.before_retry is not None else spent_argument(arguments, named or {})
-        event = context.failed(error, self.clock.now(), spent=spent)
+        event = self.context.failed(error, self.clock.now(), spent=self._spent(arguments, named))
         self._publish(event)
         if event.final:
             self._let_out(error, event)
         return event
 
-    def returned(self, result: object, verdict: Verdict | None) -> RetryEvent | None:
+    def _spent(self, arguments: tuple[Any, ...], named: dict[str, Any] | None) -> str | None:
+        if self.context.policy.before_retry is not None:
+            return None
+        return spent_argument(arguments, named or {}, self.spec)
+
+    def returned(
+        self,
+        result: object,
+        verdict: Verdict | None,
+        arguments: tuple[Any, ...] = (),
+        named: dict[str, Any] | None = None,
+    ) -> RetryEvent | None:
         """Decide on an attempt that returned: None where that was success, so where `verdict` is None.
 
         Raises:
             RetryExhausted: The value was judged a failure, and no attempt follows.
         """
-        event = self.context.returned(verdict, self.clock.now())
+        spent = None if verdict is None else self._spent(arguments, named)
+        event = self.context.returned(verdict, self.clock.now(), spent=spent)
         if event is None:
             return None
         self._publish(event)
@@ -106,12 +118,13 @@ class Operation:
         self._publish(self.context.interrupted(self.clock.now(), during_attempt=during_attempt))
 
     def _publish(self, event: RetryEvent) -> None:
-        if event.rule == "unknown" and event.reason is StopReason.REJECTED:
+        if not self.context.known and event.reason is StopReason.REJECTED:
             publish(event._replace(name=UNKNOWN_ERROR, reason=None, is_error=False, is_retry=False), self.recorders)
         publish(event, self.recorders)
 
     def _let_out(self, error: Exception, event: RetryEvent) -> None:
-        note = Note.make(explain_end(event), event.operation, event.reason or StopReason.EXHAUSTED, event.attempt)
+        reason = event.reason or StopReason.EXHAUSTED
+        note = Note.make(explain_end(event), event.operation, self.context.layer, reason, event.attempt)
         note.recursive = note.reason is StopReason.EXHAUSTED and _runs_inside_itself(self.spec)
         attach(error, note)
         if not self.context.policy.reraise:
@@ -134,7 +147,7 @@ def _runs_inside_itself(spec: OperationSpec) -> bool:
     frame: FrameType | None = sys._getframe(1)
     found = 0
     while frame is not None:
-        if frame.f_code in LAYERS and frame.f_locals.get("spec") is spec:
+        if frame.f_code in LAYERS and frame.f_locals["spec"].layer == spec.layer:
             found += 1
         frame = frame.f_back
     return found > 1
@@ -180,13 +193,35 @@ async def apause(
     return operation.resume(error, result)
 
 
+def prepare_sync(hook: Callable[[RetryContext], Any], context: RetryContext) -> None:
+    """Call ``before_retry=``.
+
+    Raises:
+        TypeError: It returned an awaitable, which nobody here can await: the retry would go on unprepared.
+    """
+    answer = hook(context)
+    if isinstance(answer, Awaitable):
+        if isinstance(answer, Coroutine):
+            answer.close()
+        raise TypeError(
+            "before_retry must be a plain function here; async functions and blocks await a coroutine function"
+        )
+
+
+async def prepare_async(hook: Callable[[RetryContext], Any], context: RetryContext) -> None:
+    """Call ``before_retry=``, and await what it returns."""
+    answer = hook(context)
+    if isinstance(answer, Awaitable):
+        await answer
+
+
 def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Make attempt after attempt, from the second on, until one succeeds or the operation ends."""
     prepare, judge = operation.context.policy.before_retry, operation.context.policy.judge
     while True:
         try:
             if prepare is not None:
-                prepare(operation.context)
+                prepare_sync(prepare, operation.context)
             result = call(*arguments, **named)
         except Exception as error:
             forget_stale_traceback(error, sys._getframe())
@@ -196,8 +231,29 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
         except BaseException:
             operation.interrupted(during_attempt=True)
             raise
-        if not pause(operation, operation.returned(result, judge(result)), None, result):
+        if hasattr(type(result), "__await__"):
+            return acontinue(operation, result, call, arguments, named)
+        if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
             return result
+
+
+async def acontinue(
+    operation: Operation, made: Any, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """Go on with an operation whose sync function now returned an awaitable."""
+    judge = operation.context.policy.judge
+    try:
+        result = await made
+    except Exception as error:
+        if not await apause(operation, operation.failed(error, arguments, named), error):
+            raise
+    except BaseException:
+        operation.interrupted(during_attempt=True)
+        raise
+    else:
+        if not await apause(operation, operation.returned(result, judge(result), arguments, named), None, result):
+            return result
+    return await aretry(operation, call, arguments, named)
 
 
 async def aretry(
@@ -208,9 +264,7 @@ async def aretry(
     while True:
         try:
             if prepare is not None:
-                prepared = prepare(operation.context)
-                if isinstance(prepared, Awaitable):
-                    await prepared
+                await prepare_async(prepare, operation.context)
             result = await call(*arguments, **named)
         except Exception as error:
             forget_stale_traceback(error, sys._getframe())
@@ -220,5 +274,5 @@ async def aretry(
         except BaseException:
             operation.interrupted(during_attempt=True)
             raise
-        if not await apause(operation, operation.returned(result, judge(result)), None, result):
+        if not await apause(operation, operation.returned(result, judge(result), arguments, named), None, result):
             return result

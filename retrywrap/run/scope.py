@@ -20,7 +20,7 @@ from retrywrap.record.registry import ErrorRecord, Registry, Stats
 from retrywrap.record.registry import registry as default_registry
 from retrywrap.run import calls
 from retrywrap.run import clock as clocks
-from retrywrap.run.ambient import Recording, ambient
+from retrywrap.run.ambient import Recording, ambient, leave
 from retrywrap.run.block import DONE, AsyncBlock, Block
 from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import OperationSpec
@@ -80,9 +80,8 @@ class RetryScope:
         link.recorder = self._recorder()
         if self._cancelled:
             link.cancel()
-        if self._live is None:
-            self._live = WeakSet()
-        self._live.add(link)
+        live: WeakSet[Recording] = vars(self).setdefault("_live", WeakSet())
+        live.add(link)
         return link
 
     def _recorder(self) -> Registry:
@@ -102,11 +101,12 @@ class RetryScope:
         return self
 
     def _close(self, error: BaseException | None) -> None:
-        if self._token is not None:
-            ambient.reset(self._token)
+        token = self._token
         self._link = self._token = None
+        if token is not None:
+            leave(token)
         if isinstance(error, Exception) and not self._used and self._recorder().error_count == 0:
-            attach(error, Note.make(_HOW_TO_RETRY, self.name, StopReason.REJECTED, 1))
+            attach(error, Note.make(_HOW_TO_RETRY, self.name, self._spec.layer, StopReason.REJECTED, 1))
 
     def __enter__(self) -> RetryScope:
         return self._open()
@@ -136,10 +136,14 @@ class RetryScope:
         block.scope = self
         if not self._spec.simple:
             block.begin(self._spec.policy())
-        while True:
-            yield block
-            if block.stage == DONE or block.finished():
-                return
+        try:
+            while True:
+                yield block
+                if block.stage == DONE or block.finished():
+                    return
+        finally:
+            if block.stage != DONE:
+                block.left()
 
     def __aiter__(self) -> AsyncBlock:
         block = AsyncBlock()
@@ -168,12 +172,12 @@ class RetryScope:
         if is_async(function):
             raise TypeError(f"{function!r} is a coroutine function; write: await scope.acall(function, …)")
         spec, link = self._before_call(function)
-        token = ambient.set(link)
+        token = ambient.set(self._innermost(link))
         try:
             result: T = calls.call(spec, function, args, kwargs)
             return result
         finally:
-            ambient.reset(token)
+            leave(token)
 
     async def acall(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a coroutine function's call, and retry it by the scope's policy.
@@ -191,12 +195,18 @@ class RetryScope:
             DeadlineExceeded: The scope's time was over before the call.
         """
         spec, link = self._before_call(function)
-        token = ambient.set(link)
+        token = ambient.set(self._innermost(link))
         try:
             result: T = await calls.acall(spec, function, args, kwargs)
             return result
         finally:
-            ambient.reset(token)
+            leave(token)
+
+    @staticmethod
+    def _innermost(link: Recording) -> Allowance:
+        """Return what a call stands under: scopes that were entered inside this one limit it, too."""
+        around = ambient.get()
+        return around if any(outer is link for outer in around.links()) else link
 
     def _before_call(self, function: Any) -> tuple[OperationSpec, Recording]:
         refuse(function)
@@ -233,7 +243,7 @@ class RetryScope:
             try:
                 return function(*args, **kwargs)
             finally:
-                ambient.reset(token)
+                leave(token)
 
         @functools.wraps(function)
         async def acarried(*args: Any, **kwargs: Any) -> Any:
@@ -241,7 +251,7 @@ class RetryScope:
             try:
                 return await function(*args, **kwargs)  # type: ignore[misc]  # a coroutine function, by is_async
             finally:
-                ambient.reset(token)
+                leave(token)
 
         return acarried if is_async(function) else carried  # type: ignore[return-value]  # same signature, by wraps
 
@@ -266,8 +276,16 @@ class RetryScope:
     def cancel(self) -> None:
         """End every wait inside, now and later: each operation lets its last error out. Any thread may call it."""
         self._cancelled = True
-        for link in list(self._live or ()):
+        for link in self._links():
             link.cancel()
+
+    def _links(self) -> list[Recording]:
+        """Return the links that live, without a lock, since a signal handler may ask: again, where one just came."""
+        while True:
+            try:
+                return list(self._live or ())
+            except RuntimeError:
+                continue
 
     @property
     def cancelled(self) -> bool:

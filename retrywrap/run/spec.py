@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from retrywrap.decide.policy import PolicyBook, RetryPolicy, resolve
 from retrywrap.record.registry import Registry
 
 __all__ = ["OperationSpec"]
+
+
+_numbers = itertools.count(1)
 
 
 class OperationSpec:
@@ -28,7 +32,7 @@ class OperationSpec:
         ValueError: An argument is out of range.
     """
 
-    __slots__ = ("_book", "_policy", "arguments", "base", "name", "registry", "simple")
+    __slots__ = ("_book", "_number", "_policy", "arguments", "base", "name", "registry", "simple")
 
     def __init__(
         self, arguments: Mapping[str, Any], base: RetryPolicy | str | None, name: str, registry: Registry
@@ -42,6 +46,7 @@ class OperationSpec:
         self.name = name
         self.registry = registry
         self.simple = False
+        self._number = next(_numbers)
         self._book: PolicyBook | None = None
         self._policy: RetryPolicy
         if isinstance(base, str):
@@ -65,6 +70,11 @@ class OperationSpec:
             self._policy = resolve(self.arguments, self.base)
             self._book = book
         return self._policy
+
+    @property
+    def layer(self) -> tuple[int, str]:
+        """What tells this layer of retries from others: two may have one name, and a scope may call many functions."""
+        return self._number, self.name
 
     def named(self, name: str) -> OperationSpec:
         """Return the same under another name."""

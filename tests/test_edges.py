@@ -1,0 +1,406 @@
+"""Cases at the edges: layers of one name, methods of iterators, odd bindings, loops that are left, foreign contexts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import wrapt
+
+from retrywrap import (
+    RetryBudget,
+    RetryExhausted,
+    StopReason,
+    configure,
+    registry,
+    retry_scope,
+    return_codes,
+    subscribe,
+    with_retry,
+)
+from retrywrap.decide.events import RetryEvent
+from retrywrap.testing import VirtualClock
+
+
+@pytest.fixture
+def events() -> Iterator[list[RetryEvent]]:
+    """All events of the test."""
+    seen: list[RetryEvent] = []
+    end = subscribe(seen.append)
+    yield seen
+    end()
+
+
+class Failing:
+    """A function that fails so many times, and counts its calls."""
+
+    def __init__(self, times: int = 10**9) -> None:
+        self.times = times
+        self.calls = 0
+
+    def __call__(self, *_: Any) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise ConnectionResetError("gone")
+        return "ok"
+
+
+# --- layers
+
+
+def test_layers_of_one_name_do_not_multiply(clock: VirtualClock) -> None:
+    """A scope's call of a decorated function, stacked decorators, and two functions of one name: one layer retries."""
+    for outer in (
+        lambda f: lambda: retry_scope(max=3).call(with_retry(max=3)(f)),
+        lambda f: with_retry(max=3)(with_retry(max=3)(f)),
+        lambda f: with_retry(max=3, name="up")(lambda: with_retry(max=3, name="up")(f)()),
+    ):
+        function = Failing()
+        with pytest.raises(ConnectionResetError):
+            outer(function)()
+        assert function.calls == 4
+
+
+@pytest.mark.parametrize("parameters", [{}, {"timeout": 10_000}, {"budget": "edges"}])
+def test_recursion_does_not_multiply_with_any_policy(clock: VirtualClock, parameters: dict[str, Any]) -> None:
+    """Whatever the policy asks for, only the innermost level of a recursion retries."""
+    calls = 0
+
+    @with_retry(max=2, **parameters)
+    def walk(depth: int) -> None:
+        nonlocal calls
+        if depth:
+            walk(depth - 1)
+        calls += 1
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        walk(3)
+    assert calls == 3
+
+
+def test_an_error_that_on_knows_is_not_unknown(clock: VirtualClock, events: list[RetryEvent]) -> None:
+    """Where on= names an error, and something else rejects it, it is not called unknown."""
+
+    def strange() -> None:
+        raise RuntimeError("?")
+
+    with pytest.raises(RuntimeError):
+        with_retry(on=RuntimeError, idempotent=False)(strange)()
+    assert [event.name for event in events] == ["retry.rejected"]
+
+
+# --- one-shot arguments
+
+
+class Pages:
+    """An iterator whose own method is retried."""
+
+    def __init__(self) -> None:
+        self.failing = Failing(2)
+
+    def __iter__(self) -> Pages:
+        return self
+
+    def __next__(self) -> str:
+        return self.fetch()
+
+    @with_retry(max=5)
+    def fetch(self) -> str:
+        return self.failing()
+
+
+def test_a_method_of_an_iterator_is_retried(clock: VirtualClock) -> None:
+    """The object whose method it is, is no used-up argument; another iterator beside it is."""
+    assert next(Pages()) == "ok"
+
+    class Sender(Pages):
+        @with_retry(max=5)
+        def send(self, rows: Iterator[int]) -> None:
+            next(rows)
+            raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError) as caught:
+        Sender().send(iter([1, 2]))
+    assert "argument 2 is a one-shot list_iterator" in caught.value.__notes__[0]
+
+
+def test_a_cursor_is_no_used_up_argument(clock: VirtualClock) -> None:
+    """A database cursor is an iterator that its next query fills again."""
+    failing = Failing(1)
+
+    @with_retry
+    def count(cursor: sqlite3.Cursor) -> Any:
+        failing()
+        return cursor.execute("select 3").fetchone()
+
+    connection = sqlite3.connect(":memory:")
+    assert count(connection.cursor()) == (3,)
+    connection.close()
+
+
+def test_a_one_shot_argument_is_not_retried_for_a_bad_result(clock: VirtualClock) -> None:
+    """A failure that was returned does not send an emptied iterator either."""
+    seen: list[list[int]] = []
+
+    @with_retry(results=return_codes)
+    def send(rows: Iterator[int]) -> int:
+        seen.append(list(rows))
+        return -6 if len(seen) == 1 else 0
+
+    with pytest.raises(RetryExhausted, match="one-shot"):
+        send(iter([1, 2]))
+    assert seen == [[1, 2]]
+
+
+# --- binding
+
+
+def test_what_does_not_bind_is_called_without_self(clock: VirtualClock) -> None:
+    """Builtins, partials, callable objects and classes stay unbound as class attributes, as they are undecorated."""
+
+    class Box:
+        size = with_retry(len)
+        first = with_retry(functools.partial(max, 1))
+        fail = with_retry(Failing(2))
+        make = with_retry(dict)
+
+    box = Box()
+    assert box.size([1, 2]) == 2
+    assert box.first(5) == 5
+    assert box.fail() == "ok"
+    assert box.make(a=1) == {"a": 1}
+    assert Box.size("abc") == 3
+
+
+def test_what_binds_in_its_own_way_keeps_it(clock: VirtualClock) -> None:
+    """Other decorators below see the instance as they would alone; caches, bound methods and stacks work."""
+    seen: list[Any] = []
+
+    @wrapt.decorator
+    def spy(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((instance, args))
+        return wrapped(*args, **kwargs)
+
+    class Box:
+        failing = Failing(2)
+
+        @with_retry
+        @spy
+        def method(self, value: int) -> int:
+            Box.failing()
+            return value
+
+        @with_retry
+        @functools.lru_cache  # noqa: B019 - the cache is what is tested
+        def cached(self, value: int) -> int:
+            return value
+
+        @with_retry(name="outer")
+        @with_retry(name="inner")
+        def stacked(self, value: int) -> int:
+            return value
+
+    box = Box()
+    assert box.method(3) == 3
+    assert seen == [(box, (3,))] * 3
+    assert box.cached(4) == 4
+    assert box.stacked(5) == 5
+    assert with_retry(box.stacked)(6) == 6
+    assert Box.method(box, 7) == 7
+
+    class Other:
+        borrowed = with_retry(box.stacked)
+
+    assert Other().borrowed(8) == 8
+
+
+# --- awaitables of sync functions
+
+
+def test_an_awaitable_after_a_sync_failure_is_retried(clock: VirtualClock) -> None:
+    """Raising at first and returning a coroutine later is one operation, to its end."""
+    for failures, kind in ((3, "error"), (2, "result")):
+        steps = Failing(1)
+        work = Failing(failures - 1)
+
+        async def awaited(work: Failing = work, kind: str = kind) -> int:
+            if kind == "error":
+                work()
+                return 0
+            try:
+                work()
+            except ConnectionResetError:
+                return -6
+            return 0
+
+        @with_retry(results=return_codes)
+        def start(steps: Failing = steps, awaited: Any = awaited) -> Any:
+            steps()
+            return awaited()
+
+        async def main(start: Any = start) -> Any:
+            return await start()
+
+        assert asyncio.run(main()) == 0
+    assert registry.stats().recovered == 2
+    assert registry.stats().rejected == 0
+
+
+def test_an_awaitable_after_a_sync_failure_may_fail_for_good(clock: VirtualClock) -> None:
+    """Its last error comes out with a note; interrupting it ends the operation."""
+
+    async def hopeless() -> None:
+        raise ConnectionResetError("gone")
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for awaited, error in ((hopeless, ConnectionResetError), (interrupted, KeyboardInterrupt)):
+        steps = Failing(1)
+
+        @with_retry(max=1)
+        def start(steps: Failing = steps, awaited: Any = awaited) -> Any:
+            steps()
+            return awaited()
+
+        async def main(start: Any = start) -> None:
+            await start()
+
+        coroutine = main()
+        with pytest.raises(error):
+            coroutine.send(None)
+    assert (registry.stats().exhausted, registry.stats().cancelled) == (1, 1)
+
+
+# --- before_retry
+
+
+def test_an_async_hook_is_refused_where_nobody_can_await_it(clock: VirtualClock) -> None:
+    """A retry that would go on unprepared does not go on."""
+
+    async def reconnect(_: Any) -> None: ...
+
+    future: Any = type("Ready", (), {"__await__": lambda self: iter(())})
+    function = Failing()
+    for hook in (reconnect, lambda _: future()):
+        with pytest.raises(TypeError, match="before_retry must be a plain function here"):
+            retry_scope(before_retry=hook).call(function)
+        with pytest.raises(TypeError, match="before_retry must be a plain function here"):
+            for attempt in retry_scope(before_retry=hook):
+                with attempt:
+                    function()
+    assert function.calls == 4
+
+
+def test_an_interrupted_hook_of_a_block_ends_the_operation(clock: VirtualClock, events: list[RetryEvent]) -> None:
+    """Ctrl-C in before_retry is the end, with its event, sync and async."""
+
+    def interrupted(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        for attempt in retry_scope(before_retry=interrupted):
+            with attempt:
+                raise ConnectionResetError("gone")
+
+    async def main() -> None:
+        async for one in retry_scope(before_retry=interrupted, interval=0):
+            with one:
+                raise ConnectionResetError("gone")
+
+    with pytest.raises(KeyboardInterrupt):
+        main().send(None)
+    assert [event.reason for event in events] == [None, StopReason.CANCELLED] * 2
+
+
+# --- blocks and scopes
+
+
+def test_a_loop_that_is_left_between_attempts_ends_its_operation(clock: VirtualClock, events: list[RetryEvent]) -> None:
+    """break after the with block, before the retry: the operation is cancelled, and its price comes back."""
+    budget = RetryBudget()
+    for attempt in retry_scope(budget=budget):
+        with attempt:
+            raise ConnectionResetError("gone")
+        break
+    assert [event.reason for event in events] == [None, StopReason.CANCELLED]
+    assert budget.available == 500
+
+
+def test_a_result_is_its_own_attempts(clock: VirtualClock) -> None:
+    """What an earlier attempt set is not judged again."""
+    for attempt in retry_scope(results=return_codes):
+        with attempt:
+            if attempt.number == 1:
+                attempt.set_result(-6)
+    assert attempt.number == 2
+
+
+def test_a_call_of_an_outer_scope_stays_inside_the_inner_ones(clock: VirtualClock) -> None:
+    """A scope only ever limits: the inner one limits what the outer one calls inside it."""
+    function = Failing()
+    with pytest.raises(ConnectionResetError), retry_scope(max=20) as outer, retry_scope(max=0):
+        outer.call(function)
+    assert function.calls == 1
+
+
+def test_a_scope_that_is_left_in_another_context_lets_the_error_out() -> None:
+    """Async fixtures leave in another context than they entered; the error of the block is the one that comes out."""
+    scope = retry_scope()
+    contextvars.copy_context().run(scope.__enter__)
+    scope.__exit__(None, None, None)
+    with scope:
+        assert scope.remaining() is None
+
+
+def test_cancel_works_while_other_threads_call(clock: VirtualClock) -> None:
+    """cancel() never fails, however many links come and go."""
+    scope = retry_scope(max=1, interval=0)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            scope.call(lambda: None)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(work)
+        for _ in range(300):
+            scope.cancel()
+        stop.set()
+    assert scope.cancelled
+
+
+def test_cancel_asks_again_where_a_link_came_just_then() -> None:
+    """A set that changes while it is listed is listed again."""
+
+    class Changing:
+        asked = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.asked += 1
+            if self.asked == 1:
+                raise RuntimeError("Set changed size during iteration")
+            return iter(())
+
+    scope = retry_scope()
+    scope._live = Changing()
+    scope.cancel()
+    assert scope._live.asked == 2
+
+
+def test_a_named_policy_with_an_attempt_timeout_is_refused_for_sync_functions() -> None:
+    """It is known at the call at the latest, and nothing runs unlimited."""
+    configure(policies={"limited": {"attempt_timeout": 1}})
+    function = Failing(0)
+    with pytest.raises(TypeError, match="attempt_timeout=1 needs a coroutine function"):
+        with_retry(policy="limited")(function)()
+    assert function.calls == 0
