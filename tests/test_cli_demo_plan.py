@@ -61,3 +61,12 @@ def test_plan_stops_where_the_time_would_be_too_long(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(plan, "_WEIGHTS", {"busy": 1})
     made = make_plan([File(f"f{n}", 1) for n in range(1000)], 7, "default")
     assert made.counts["busy"] == 1 + int((5.0 - sum(plan._COST.values())) / 1.1)
+
+
+def test_large_files_are_spared() -> None:
+    """The lie is told of the smallest file, since that one is sent again; a large one stalls after its upload only."""
+    files = [File("big", 17 << 20), File("bigger", 18 << 20), File("small", 1)]
+    for seed in range(60):
+        made = make_plan(files, seed, "many")
+        assert [name for name, queue in made.queues["HEAD"].items() if "lie" in queue] == ["small"]
+        assert not {"busy", "stall"} & {kind for name in ("big", "bigger") for kind in made.queues["PUT"].get(name, ())}

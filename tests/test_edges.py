@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
+import pickle
 import sqlite3
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +22,7 @@ import wrapt
 from retrywrap import (
     RetryBudget,
     RetryExhausted,
+    RetryPolicy,
     StopReason,
     configure,
     registry,
@@ -25,7 +31,9 @@ from retrywrap import (
     subscribe,
     with_retry,
 )
+from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.events import RetryEvent
+from retrywrap.run.clock import Clock
 from retrywrap.testing import VirtualClock
 
 
@@ -404,3 +412,174 @@ def test_a_named_policy_with_an_attempt_timeout_is_refused_for_sync_functions() 
     with pytest.raises(TypeError, match="attempt_timeout=1 needs a coroutine function"):
         with_retry(policy="limited")(function)()
     assert function.calls == 0
+
+
+# --- small parts
+
+
+def test_a_note_never_masks_an_exotic_error(clock: VirtualClock) -> None:
+    """An exception that refuses to take a note comes out as it is."""
+
+    class Exotic(ConnectionResetError):
+        @property
+        def __notes__(self) -> list[str]:
+            return []
+
+    def fails() -> None:
+        raise Exotic("gone")
+
+    with pytest.raises(Exotic):
+        with_retry(max=1)(fails)()
+
+
+def test_cyclic_causes_are_looked_at_once(clock: VirtualClock) -> None:
+    """An error that is its own cause, by way of another, ends the search for an inner note."""
+    first, second = ConnectionResetError("a"), ConnectionResetError("b")
+    first.__cause__, second.__cause__ = second, first
+
+    def fails() -> None:
+        raise first
+
+    with pytest.raises(ConnectionResetError):
+        with_retry(max=1)(fails)()
+
+
+def test_a_policy_does_not_change_and_travels() -> None:
+    """Neither setting nor deleting works; pickling keeps the parameters."""
+    policy = RetryPolicy(max=3, interval=2)
+    with pytest.raises(AttributeError, match=r"replace\(max=…\)"):
+        policy.max = 4  # type: ignore[misc]  # the test's point
+    with pytest.raises(AttributeError, match="immutable"):
+        del policy.max
+    again = pickle.loads(pickle.dumps(policy))
+    assert again == policy
+    assert again.backoff == policy.backoff
+    assert hash(again) == hash(policy)
+    assert policy != 3
+
+
+def test_a_decorated_function_shows_and_reduces_itself() -> None:
+    """repr() names what is wrapped; both reduce methods agree; defaults are shown as an ellipsis."""
+    decorated = with_retry(len)
+    assert repr(decorated) == "<with_retry of <built-in function len>>"
+    assert decorated.__reduce__()[1] == decorated.__reduce_ex__(2)[1]
+    assert "max: 'int | None' = …" in str(inspect.signature(with_retry))
+
+
+def test_an_attempt_shows_itself() -> None:
+    """repr() tells the number and the scope."""
+    for attempt in retry_scope(max=2, name="s"):
+        with attempt:
+            assert repr(attempt) == "<attempt 1 of <retry_scope s: RetryPolicy(max=2)>>"
+    attempts = aiter(retry_scope())
+    assert aiter(attempts) is attempts
+
+
+def test_a_rejected_coroutine_function_raises_at_once(clock: VirtualClock) -> None:
+    """What is not retried comes out of the first attempt."""
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(with_retry(fails)())
+
+
+def test_an_async_result_that_stays_bad_is_raised(clock: VirtualClock) -> None:
+    """Retries of a coroutine function's results end like those of a function's."""
+
+    async def bad() -> int:
+        return -6
+
+    with pytest.raises(RetryExhausted):
+        asyncio.run(with_retry(max=2, results=return_codes)(bad)())
+    assert len(clock.waits) == 2
+
+
+def test_a_late_awaitable_that_is_rejected_comes_out(clock: VirtualClock) -> None:
+    """A sync failure, then an awaitable whose error is not retried."""
+    steps = Failing(1)
+
+    async def awaited() -> None:
+        raise ValueError("no")
+
+    @with_retry
+    def start() -> Any:
+        steps()
+        return awaited()
+
+    async def main() -> None:
+        await start()
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(main())
+
+
+def test_a_closed_file_is_no_used_up_argument(clock: VirtualClock, tmp_path: Path) -> None:
+    """A retry with a file that the attempt closed fails by itself, and says so."""
+    path = tmp_path / "data"
+    path.write_text("x")
+
+    @with_retry
+    def send(file: Any) -> None:
+        if file.closed:
+            raise ValueError("closed file")
+        file.close()
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ValueError, match="closed file"):
+        send(path.open())
+
+
+def test_leaving_a_scope_that_was_not_entered_does_nothing() -> None:
+    """As an ExitStack gone wrong might."""
+    retry_scope().__exit__(None, None, None)
+
+
+class _Woken(Allowance):
+    """Wakes whoever comes, twice."""
+
+    def add_waker(self, wake: Any) -> None:
+        wake()
+        wake()
+
+
+def test_the_real_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random numbers, a wait that is cancelled before it begins, one that is woken twice; without trio installed."""
+    clock = Clock()
+    assert 0 <= clock.random() < 1
+    assert abs(clock.epoch() + clock.now() - time.time()) < 60
+    cancelled = Allowance(None)
+    cancelled.cancel()
+    monkeypatch.delitem(sys.modules, "trio", raising=False)
+    for limits in (cancelled, _Woken(None)):
+        clock.sleep(3600, limits)
+        asyncio.run(clock.asleep(3600, limits))
+
+
+def test_a_late_awaitable_that_succeeds_recovers(clock: VirtualClock) -> None:
+    """A sync failure, then an awaitable that succeeds at once."""
+    steps = Failing(1)
+
+    async def awaited() -> str:
+        return "ok"
+
+    @with_retry
+    def start() -> Any:
+        steps()
+        return awaited()
+
+    async def main() -> Any:
+        return await start()
+
+    assert asyncio.run(main()) == "ok"
+    assert registry.stats().recovered == 1
+
+
+@pytest.mark.parametrize("inner", [{"max": 0}, {"max": 5, "timeout": 7}])
+def test_an_inner_layer_that_did_not_exhaust_its_retries_is_retried(clock: VirtualClock, inner: dict[str, Any]) -> None:
+    """One attempt alone, or a deadline, is no exhaustion: the outer layer has its turn."""
+    function = Failing()
+    with pytest.raises(ConnectionResetError):
+        with_retry(max=2, name="outer")(with_retry(name="inner", **inner)(function))()
+    assert function.calls == (3 if inner["max"] == 0 else 6)

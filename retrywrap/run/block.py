@@ -108,15 +108,16 @@ class Block(Attempt):
             self.stage = DONE
             self._operation.interrupted(during_attempt=False)
 
-    def finished(self) -> bool:
-        """Whether the loop is over; else make ready for the next attempt."""
-        if self.stage == DONE:
-            return True
+    def make_ready(self) -> None:
+        """Make ready for the next attempt: run `before_retry`.
+
+        Raises:
+            RetryUsageError: The attempt was not entered, or is not left yet.
+        """
         if self.stage != _READY or self._operation is None:
             raise self._misused()
         self._prepare(self._operation)
         self.stage = _HANDED
-        return False
 
     def _prepare(self, operation: Operation) -> None:
         hook = operation.context.policy.before_retry
@@ -183,7 +184,7 @@ class AsyncBlock(Attempt):
         try:
             if await apause(operation, event, error, self._result):
                 self.stage = _READY
-            elif error is not None:
+            elif error is not None:  # pragma: no branch - without an error, the pause itself raises the end
                 raise error
         finally:
             del error

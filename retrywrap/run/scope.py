@@ -139,8 +139,9 @@ class RetryScope:
         try:
             while True:
                 yield block
-                if block.stage == DONE or block.finished():
+                if block.stage == DONE:
                     return
+                block.make_ready()
         finally:
             if block.stage != DONE:
                 block.left()
