@@ -34,6 +34,12 @@ def begun(now: float = 0.0, **parameters: Any) -> RetryContext:
     return context
 
 
+def test_a_context_needs_a_policy() -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(TypeError, match="policy must be a RetryPolicy; got 3"):
+        RetryContext(3)  # type: ignore[arg-type]  # the test's point
+
+
 def test_a_context_goes_from_idle_through_retrying_to_success() -> None:
     """The states of an operation that recovers, with the plugin's numbers."""
     context = RetryContext(RetryPolicy())

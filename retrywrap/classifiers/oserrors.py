@@ -11,6 +11,7 @@ from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.rows import Entry, again, combine, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
+from retrywrap.locks import importing
 
 __all__ = ["TABLE", "by_numbers"]
 
@@ -77,7 +78,8 @@ _UNRESOLVED = never(ErrorCode.INVALID_PARAM, "none")
 
 @functools.cache
 def _resolver_rows() -> Mapping[int | None, Verdict]:
-    import socket
+    with importing:
+        import socket
 
     return {
         getattr(socket, "EAI_AGAIN", None): again(ErrorCode.NETWORK, "none", rule="stdlib.socket.EAI_AGAIN"),

@@ -12,6 +12,7 @@ from retrywrap.classifiers.guard import exact_int
 from retrywrap.classifiers.rows import UNKNOWN, again, never
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
+from retrywrap.locks import importing
 
 __all__ = ["Command", "program_exit", "program_name"]
 
@@ -133,7 +134,8 @@ def _text(word: object) -> str:
 
 def _split(line: str) -> Sequence[str]:
     """Split a line for a shell; a line that runs more than one program, or that no shell would take, has no words."""
-    import shlex
+    with importing:
+        import shlex
 
     splitter = shlex.shlex(line.replace(">&", ">").replace("&>", ">"), posix=True, punctuation_chars=_OPERATORS)
     splitter.whitespace = " \t\r"

@@ -39,6 +39,7 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
+from retrywrap.decide.checks import shown
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.decide.notes import given_up
 from retrywrap.decide.policy import RetryPolicy
@@ -74,6 +75,9 @@ class RetryContext:
         limits: The scopes around it; the process alone where none is given.
         random: Returns numbers in [0, 1) for jitter.
         epoch: Seconds since the epoch at the zero of the clock that ``now`` comes from.
+
+    Raises:
+        TypeError: `policy` is no `RetryPolicy`.
 
     Attributes:
         policy: The policy.
@@ -126,6 +130,8 @@ class RetryContext:
         random: Callable[[], float] = chance.random,
         epoch: float = 0.0,
     ) -> None:
+        if not isinstance(policy, RetryPolicy):
+            raise TypeError(f"policy must be a RetryPolicy; got {shown(policy)}")
         self.policy = policy
         self.operation = operation
         self.layer = operation if layer is None else layer

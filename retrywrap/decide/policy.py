@@ -233,7 +233,8 @@ class RetryPolicy:
         """
         if self.results is None:
             return None
-        from retrywrap.classifiers.asking import ask
+        with importing:
+            from retrywrap.classifiers.asking import ask
 
         verdict = ask(self.results, result)
         return None if verdict is None or verdict.code == 0 else verdict
@@ -296,7 +297,8 @@ class _Shelf:
     def get(self) -> PolicyBook:
         current = self.current
         if current is None:
-            current = self.current = self.load()
+            loaded = self.load()
+            current = self.current = self.current or loaded  # not over a newer one that came meanwhile
         return current
 
 
