@@ -8,12 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from retrywrap._version import __version__ as __version__
 from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
-from retrywrap.decide.context import RetryContext, RetryState
-from retrywrap.decide.events import StopReason
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import RetryExhausted, RetryWrapError
 from retrywrap.record.hooks import subscribe
@@ -22,9 +19,12 @@ from retrywrap.run.ambient import remaining, shutdown
 from retrywrap.run.decorator import with_retry
 
 if TYPE_CHECKING:
+    from retrywrap._version import __version__ as __version__
     from retrywrap.classifiers.chain import classify
     from retrywrap.config import configure
     from retrywrap.decide.budget import RatioBudget, RetryBudget
+    from retrywrap.decide.context import RetryContext, RetryState
+    from retrywrap.decide.events import StopReason
     from retrywrap.decide.presets import FILES, NETWORK
     from retrywrap.run.files import write_file
     from retrywrap.run.scope import retry_scope
@@ -69,6 +69,10 @@ _WHERE = {  # loaded at first need
     "NETWORK": "decide.presets",
     "RatioBudget": "decide.budget",
     "RetryBudget": "decide.budget",
+    "RetryContext": "decide.context",
+    "RetryState": "decide.context",
+    "StopReason": "decide.events",
+    "__version__": "_version",
     "classify": "classifiers.chain",
     "configure": "config",
     "retry_scope": "run.scope",

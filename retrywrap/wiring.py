@@ -6,12 +6,15 @@ The configuration is loaded by the first decoration, scope or event, not by the 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from retrywrap.decide import policy
-from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.policy import PolicyBook
 from retrywrap.locks import importing
 from retrywrap.record import hooks
+
+if TYPE_CHECKING:
+    from retrywrap.decide.events import RetryEvent
 
 __all__: list[str] = []
 

@@ -68,7 +68,7 @@ def test_importing_loads_few_modules_of_others() -> None:
 def test_decorating_and_succeeding_loads_nothing_more() -> None:
     """The first decoration loads the configuration; all else waits for the first failure, not for the first call."""
     code = "import retrywrap\n@retrywrap.with_retry\ndef f(): pass\nf()"
-    configuration = {"retrywrap.config", "retrywrap.decide.presets", "retrywrap.record.log"}
+    configuration = {"retrywrap.config", "retrywrap.decide.events", "retrywrap.decide.presets", "retrywrap.record.log"}
     assert loaded_by(code) - loaded_by("import retrywrap") == configuration
 
 

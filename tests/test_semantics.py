@@ -184,7 +184,7 @@ def test_a_success_at_once_touches_nothing(events: list[RetryEvent], monkeypatch
     def forbidden(*_: Any, **__: Any) -> None:
         raise AssertionError("touched on the happy path")
 
-    monkeypatch.setattr(calls, "Operation", forbidden)
+    monkeypatch.setattr(calls, "_drive", forbidden)
     monkeypatch.setattr(clocks.Clock, "now", forbidden)
     monkeypatch.setattr(clocks.Clock, "epoch", forbidden)
     assert with_retry(lambda: 5)() == 5

@@ -74,6 +74,11 @@ class RetryEvent(NamedTuple):
     is_retry: bool
 
     @property
+    def unknown(self) -> bool:
+        """Whether it says that no rule knew the error."""
+        return self.name == UNKNOWN_ERROR
+
+    @property
     def final(self) -> bool:
         """Whether it ends its operation."""
         return self.reason is not None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from retrywrap.decide.checks import shown
-from retrywrap.decide.events import RetryEvent
 from retrywrap.locks import new_lock
 from retrywrap.reports import report_once
 
+if TYPE_CHECKING:
+    from retrywrap.decide.events import RetryEvent
+
 __all__ = ["Recorder", "publish", "subscribe"]
 
-Listener = Callable[[RetryEvent], Any]
+Listener: TypeAlias = "Callable[[RetryEvent], Any]"
 
 
 class Recorder(Protocol):

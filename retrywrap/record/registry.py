@@ -6,13 +6,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
-from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
+
+if TYPE_CHECKING:
+    from retrywrap.decide.events import RetryEvent
 
 __all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
 
@@ -336,7 +338,7 @@ def _check_name(operation: object) -> None:
 
 
 def _count(counts: _Counts, event: RetryEvent) -> None:
-    if event.name == UNKNOWN_ERROR:
+    if event.unknown:
         counts["unknown"] += 1
     counts["errors"] += event.is_error
     counts["retries"] += event.is_retry
@@ -363,6 +365,7 @@ def _record(event: RetryEvent) -> ErrorRecord:
 def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:
     with importing:
         from retrywrap.classifiers.redact import safe_text
+        from retrywrap.decide.events import RetryEvent
 
     return RetryEvent(
         name=RECORDED,

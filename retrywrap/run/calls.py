@@ -8,11 +8,11 @@ from typing import Any
 
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.policy import RetryPolicy
+from retrywrap.locks import importing
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, leave, remaining
-from retrywrap.run.drive import LAYERS, Operation, apause, aretry, pause, retry
 from retrywrap.run.kinds import is_async
-from retrywrap.run.spec import OperationSpec
+from retrywrap.run.spec import LAYERS, OperationSpec
 
 __all__ = ["acall", "begin", "build", "call", "succeeded_at_once"]
 
@@ -21,6 +21,13 @@ Call = Callable[..., Any]
 _NEVER_AWAITABLE = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset}
 )
+
+
+def _drive() -> Any:
+    """Return the loops: a program that never fails never needs them."""
+    with importing:
+        from retrywrap.run import drive
+    return drive
 
 
 def build(wrapped: Call, spec: OperationSpec) -> Call:
@@ -37,14 +44,15 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            operation = Operation(spec)
-            if not pause(operation, operation.failed(error, arguments, named), error):
+            drive = _drive()
+            operation = drive.Operation(spec)
+            if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
             if type(result) in plain or not hasattr(type(result), "__await__"):
                 return result
             return _awaited(result, wrapped, spec, arguments, named)
-        return retry(operation, wrapped, arguments, named)
+        return drive.retry(operation, wrapped, arguments, named)
 
     LAYERS.add(retried.__code__)
     return retried
@@ -55,10 +63,11 @@ def _simple_async(wrapped: Call, spec: OperationSpec) -> Call:
         try:
             return await wrapped(*arguments, **named)
         except Exception as error:
-            operation = Operation(spec)
-            if not await apause(operation, operation.failed(error, arguments, named), error):
+            drive = _drive()
+            operation = drive.Operation(spec)
+            if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
-        return await aretry(operation, wrapped, arguments, named)
+        return await drive.aretry(operation, wrapped, arguments, named)
 
     LAYERS.add(retried.__code__)
     return retried
@@ -92,8 +101,9 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            operation = Operation(spec, started=started, limits=limits)
-            if not pause(operation, operation.failed(error, arguments, named), error):
+            drive = _drive()
+            operation = drive.Operation(spec, started=started, limits=limits)
+            if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
             if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
@@ -102,9 +112,10 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            operation = Operation(spec, started=started, limits=limits)
-            pause(operation, operation.returned(result, verdict, arguments, named), None, result)
-        return retry(operation, wrapped, arguments, named)
+            drive = _drive()
+            operation = drive.Operation(spec, started=started, limits=limits)
+            drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
+        return drive.retry(operation, wrapped, arguments, named)
     finally:
         leave(token)
 
@@ -120,17 +131,19 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
         try:
             result = await attempt(*arguments, **named)
         except Exception as error:
-            operation = Operation(spec, started=started, limits=limits)
-            if not await apause(operation, operation.failed(error, arguments, named), error):
+            drive = _drive()
+            operation = drive.Operation(spec, started=started, limits=limits)
+            if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            operation = Operation(spec, started=started, limits=limits)
-            await apause(operation, operation.returned(result, verdict, arguments, named), None, result)
-        return await aretry(operation, attempt, arguments, named)
+            drive = _drive()
+            operation = drive.Operation(spec, started=started, limits=limits)
+            await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
+        return await drive.aretry(operation, attempt, arguments, named)
     finally:
         leave(token)
 

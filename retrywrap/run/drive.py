@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from retrywrap.classifiers.verdict import Verdict
@@ -22,12 +22,9 @@ from retrywrap.record.hooks import publish
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, recorders
 from retrywrap.run.oneshot import spent_argument
-from retrywrap.run.spec import OperationSpec
+from retrywrap.run.spec import LAYERS, OperationSpec
 
-__all__ = ["LAYERS", "Operation", "apause", "aretry", "pause", "retry"]
-
-LAYERS: set[CodeType] = set()
-"""The code of every frame that stands for a decorated function, with its `OperationSpec` in the variable ``spec``."""
+__all__ = ["Operation", "apause", "aretry", "pause", "retry"]
 
 
 class Operation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
 from retrywrap.decide import policy as policies
@@ -11,8 +12,11 @@ from retrywrap.decide.checks import shown
 from retrywrap.decide.policy import PolicyBook, RetryPolicy, resolve
 from retrywrap.record.registry import Registry
 
-__all__ = ["OperationSpec"]
+__all__ = ["LAYERS", "OperationSpec"]
 
+
+LAYERS: set[CodeType] = set()
+"""The code of every frame that stands for a decorated function, with its `OperationSpec` in the variable ``spec``."""
 
 _numbers = itertools.count(1)
 
