@@ -15,7 +15,6 @@ from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import RetryExhausted, RetryWrapError
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import ErrorRecord, Registry, registry
-from retrywrap.run.ambient import remaining, shutdown
 from retrywrap.run.decorator import with_retry
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from retrywrap.decide.context import RetryContext, RetryState
     from retrywrap.decide.events import StopReason
     from retrywrap.decide.presets import FILES, NETWORK
+    from retrywrap.run.ambient import remaining, shutdown
     from retrywrap.run.files import write_file
     from retrywrap.run.scope import retry_scope
 
@@ -75,7 +75,9 @@ _WHERE = {  # loaded at first need
     "__version__": "_version",
     "classify": "classifiers.chain",
     "configure": "config",
+    "remaining": "run.ambient",
     "retry_scope": "run.scope",
+    "shutdown": "run.ambient",
     "write_file": "run.files",
 }
 

@@ -90,8 +90,8 @@ class OperationSpec:
         return other
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that make an equal decorator."""
-        return {**self.arguments, "policy": self.base, "name": self.name, "registry": self.registry}
+        """Return the arguments that make an equal proxy."""
+        return {"arguments": self.arguments, "policy": self.base, "name": self.name, "registry": self.registry}
 
     def __repr__(self) -> str:
         return (

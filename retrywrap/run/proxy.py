@@ -1,0 +1,140 @@
+"""The wrapt proxies that stand for decorated callables, each binding as what it wraps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from retrywrap.decide.policy import RetryPolicy
+from retrywrap.record.registry import Registry
+from retrywrap.run.calls import build
+from retrywrap.run.kinds import is_async, operation_name, refuse
+from retrywrap.run.spec import OperationSpec
+
+if TYPE_CHECKING:
+    _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+else:
+    _FunctionWrapper = wrapt.FunctionWrapper  # generic for type checkers alone
+
+__all__ = ["Retried", "decorate"]
+
+
+class Retried(_FunctionWrapper):
+    """The proxy that stands for a decorated callable; everything but the call is the wrapped object's own.
+
+    ``__call__`` is a slot that holds a closure: Python's call protocol reaches it through the slot's descriptor,
+    without a Python frame of ours between. Methods bind as plain bound methods of this object.
+    """
+
+    __slots__ = ("__call__",)
+
+    def __init__(self, wrapped: Any, spec: OperationSpec) -> None:
+        super().__init__(wrapped, _never)
+        self._self_spec = spec
+        _CALL.__set__(self, build(wrapped, spec))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        wrapped = self.__wrapped__
+        name = getattr(wrapped, "__qualname__", None)
+        if name is not None and _lookup(getattr(wrapped, "__module__", None), name) is self:
+            return str(name)
+        return _rebuild, (wrapped, self._self_spec.settings())
+
+    def __reduce__(self) -> Any:
+        return self.__reduce_ex__(2)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        import copy
+
+        copied = copy.deepcopy(self.__wrapped__, memo)
+        return self if copied is self.__wrapped__ else type(self)(copied, self._self_spec)
+
+    def __repr__(self) -> str:
+        return f"<with_retry of {self.__wrapped__!r}>"
+
+
+class _Unbound(Retried):
+    """Stands for what does not bind as a class attribute: builtins, partials, callable objects, classes."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self
+
+
+class _Binding(Retried):
+    """Stands for what binds in its own way, as the work of other decorators does."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        bound = self.__wrapped__.__get__(instance, owner)
+        return self if bound is self.__wrapped__ else _Unbound(bound, self._self_spec)
+
+
+def _proxy(wrapped: Any, spec: OperationSpec) -> Retried:
+    """Return the proxy that binds as the wrapped object does."""
+    if type(wrapped) is FunctionType or type(wrapped) is Retried:
+        return Retried(wrapped, spec)
+    return _Binding(wrapped, spec) if hasattr(type(wrapped), "__get__") else _Unbound(wrapped, spec)
+
+
+_CALL: Any = vars(Retried)["__call__"]
+
+
+def _never(*_: Any) -> Any:
+    raise AssertionError("wrapt's own call path is not used")  # pragma: no cover - __call__ is replaced
+
+
+def _lookup(module: str | None, qualname: str) -> Any:
+    found: Any = sys.modules.get(module or "")
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _rebuild(wrapped: Any, settings: dict[str, Any]) -> Any:
+    return decorate(wrapped, **settings)
+
+
+def decorate(
+    function: Any, arguments: Mapping[str, Any], policy: RetryPolicy | str | None, name: str | None, registry: Registry
+) -> Any:
+    """Return the proxy for a callable; a classmethod or staticmethod of it for one of those.
+
+    Raises:
+        TypeError: It cannot be retried by calling it again, or not with this policy.
+    """
+    if isinstance(function, classmethod | staticmethod):
+        return type(function)(decorate(function.__func__, arguments, policy, name, registry))
+    refuse(function)
+    spec = OperationSpec(arguments, policy, operation_name(function) if name is None else name, registry)
+    _check_fit(function, spec)
+    registry.declare(spec.name)
+    return _proxy(function, spec)
+
+
+def _check_fit(function: Any, spec: OperationSpec) -> None:
+    """Refuse what a sync function cannot have."""
+    if isinstance(spec.base, str) or is_async(function):
+        return
+    policy = spec.policy()
+    if policy.attempt_timeout is not None:
+        raise TypeError(
+            f"attempt_timeout={policy.attempt_timeout:g} needs a coroutine function, and {spec.name} is not one: a "
+            "thread cannot be stopped from outside. retrywrap.remaining() inside it tells what is left"
+        )
+    if is_async(policy.before_retry):
+        raise TypeError(
+            f"before_retry of the sync function {spec.name} must be a plain function, not a coroutine function"
+        )
