@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import inspect
 import pickle
 import sqlite3
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -341,6 +343,34 @@ def test_a_loop_that_is_left_between_attempts_ends_its_operation(clock: VirtualC
         break
     assert [event.reason for event in events] == [None, StopReason.CANCELLED]
     assert budget.available == 500
+
+
+def test_an_async_loop_that_is_left_ends_its_operation(clock: VirtualClock, events: list[RetryEvent]) -> None:
+    """The same for async for; and the error is not kept alive by the loop that was left."""
+    kept: list[weakref.ref[BaseException]] = []
+
+    class Lost(ConnectionResetError):
+        pass
+
+    async def main() -> None:
+        async for attempt in retry_scope():
+            with attempt:
+                error = Lost("gone")
+                kept.append(weakref.ref(error))
+                try:
+                    raise error
+                finally:
+                    del error
+            break
+
+    gc.disable()
+    try:
+        with pytest.raises(StopIteration):
+            main().send(None)
+        assert [ref() for ref in kept] == [None]
+    finally:
+        gc.enable()
+    assert [event.reason for event in events] == [None, StopReason.CANCELLED]
 
 
 def test_a_result_is_its_own_attempts(clock: VirtualClock) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retrywrap.decide.policy import RetryPolicy
     from retrywrap.run.scope import RetryScope
 
-__all__ = ["DONE", "AsyncBlock", "Attempt", "Block"]
+__all__ = ["DONE", "AsyncAttempts", "AsyncBlock", "Attempt", "Block"]
 
 _READY, _HANDED, _RUNNING, DONE = range(4)
 _HOW = "write:  for attempt in retry_scope(…):\n            with attempt:\n                …"
@@ -156,16 +156,43 @@ class Block(Attempt):
         return again
 
 
+class AsyncAttempts:
+    """The iterator of the async loop, which nobody but the loop holds: it dies when the loop is left."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: AsyncBlock) -> None:
+        self._block = block
+
+    def __aiter__(self) -> AsyncAttempts:
+        return self
+
+    async def __anext__(self) -> AsyncBlock:
+        return await self._block.next()
+
+    def __del__(self) -> None:
+        self._block.left()
+
+
 class AsyncBlock(Attempt):
-    """The async loop. Its attempts are entered by ``with`` or ``async with``; the waits are made by ``async for``."""
+    """An attempt of the async loop, entered by ``with`` or ``async with``; the waits are made by ``async for``."""
 
     stage = _READY
     _pending: tuple[RetryEvent, Exception | None] | None = None
 
-    def __aiter__(self) -> AsyncBlock:
-        return self
+    def left(self) -> None:
+        """Note that the loop was left between two attempts: the operation ends without another one."""
+        if self._pending is not None:
+            self._pending = None
+            self._failing().interrupted(during_attempt=False)
 
-    async def __anext__(self) -> AsyncBlock:
+    async def next(self) -> AsyncBlock:
+        """Wait where that is due, and make ready for the next attempt.
+
+        Raises:
+            StopAsyncIteration: The loop is over.
+            RetryUsageError: The attempt was not entered, or is not left yet.
+        """
         if self._pending is not None:
             await self._wait(self._pending)
         if self.stage == DONE:

@@ -21,7 +21,7 @@ from retrywrap.record.registry import registry as default_registry
 from retrywrap.run import calls
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import Recording, ambient, leave
-from retrywrap.run.block import DONE, AsyncBlock, Block
+from retrywrap.run.block import DONE, AsyncAttempts, AsyncBlock, Block
 from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import OperationSpec
 
@@ -49,7 +49,9 @@ class RetryScope:
 
     *As a context manager* it is one allowance for all retries inside: decorated functions draw from their own policy
     and from the scope's, deadlines nest by minimum, and the scope records what happened. *`call`* and *`acall`* retry a
-    plain function by the scope's policy. *In a loop* it retries a block: ``for attempt in scope: with attempt: …``.
+    plain function by the scope's policy. *In a loop* it retries a block: ``for attempt in scope: with attempt: …``; its
+    waits and its deadline are the scope's, and what else runs inside the block is the scope's business only where the
+    scope is entered as well: ``with scope: for attempt in scope: …``.
     """
 
     # Class attributes, because setting a dozen slots would be most of what a block costs when it succeeds at once.
@@ -146,12 +148,12 @@ class RetryScope:
             if block.stage != DONE:
                 block.left()
 
-    def __aiter__(self) -> AsyncBlock:
+    def __aiter__(self) -> AsyncAttempts:
         block = AsyncBlock()
         block.scope = self
         if not self._spec.simple:
             block.begin(self._spec.policy())
-        return block
+        return AsyncAttempts(block)
 
     # --- calls
 
