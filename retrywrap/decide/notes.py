@@ -51,7 +51,8 @@ def given_up(error: BaseException, layer: object) -> Note | None:
     """Return the note of an inner operation that had exhausted its retries on this error, if there is one.
 
     Looks at the error, at the errors in its group, and along ``__cause__``. A note of the same layer counts only
-    where it was running inside itself: else it is a leftover on an exception object that a later call raised again.
+    where it was running inside itself, or where it is found inside of the error (a task of its own gave up on it): else
+    it is a leftover on an exception object that a later call raised again.
     """
     pending: list[BaseException] = [error]
     seen: set[int] = set()
@@ -61,7 +62,7 @@ def given_up(error: BaseException, layer: object) -> Note | None:
             continue
         seen.add(id(current))
         for note in _notes(current):
-            if isinstance(note, Note) and _counts(note, layer):
+            if isinstance(note, Note) and _counts(note, None if current is not error else layer):
                 return note
         if isinstance(current, BaseExceptionGroup):
             pending.extend(current.exceptions[:_MOST_CAUSES])
