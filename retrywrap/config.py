@@ -226,7 +226,9 @@ def _read_policy(source: str, name: str, table: object) -> dict[str, Any]:
 def _check_names(parameters: Mapping[Any, object]) -> None:
     for name, value in parameters.items():
         if name not in DEFAULTS:
-            raise ValueError(f"unknown parameter {name} = {_shown(name, value)}; known: {', '.join(DEFAULTS)}")
+            with importing:
+                from retrywrap.decide.naming import unknown_parameter
+            raise ValueError(f"{unknown_parameter(name, DEFAULTS)}; got {name} = {_shown(name, value)}")
 
 
 def _read_backoff(table: Mapping[str, Any]) -> Any:

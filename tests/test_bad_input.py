@@ -20,6 +20,7 @@ import pytest
 
 import retrywrap
 from retrywrap import Registry, RetryBudget, RetryPolicy, classifiers, plugin, testing
+from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.checks import shown
 
 MODULES = ("retrywrap", "retrywrap.classifiers", "retrywrap.plugin", "retrywrap.testing")
@@ -58,6 +59,7 @@ NOT_BOOL: list[Any] = [0, 1, "no", None, MISFIT]
 CODES: list[Any] = [True, "-6", None, 1.5, MISFIT]
 REGISTRIES: list[Any] = [None, 3, {}, Registry]
 NAMES: list[Any] = [3, b"x", True, MISFIT]
+CLOCKS: list[Any] = [None, True, "5", math.nan, math.inf, -math.inf, MISFIT]
 JITTERS: list[Any] = ["none", True, 0, 1.5, -0.1, math.nan, MISFIT]
 
 POLICY: dict[str, list[Any]] = {
@@ -99,10 +101,45 @@ CASES: dict[str, dict[str, list[Any]]] = {
     "retrywrap.Registry.record_error": {"code": [*CODES, 0], "message": NAMES, "operation": [None, *NAMES]},
     "retrywrap.Registry.resize": {"error_buffer_size": [*COUNTS, 2**32]},
     "retrywrap.Registry.stats": {"operation": NAMES},
+    "retrywrap.RatioBudget.begin": {"now": CLOCKS},
+    "retrywrap.RatioBudget.restore": {"paid": [None, *NUMBERS]},
+    "retrywrap.RatioBudget.succeeded": {"paid": [x for x in NUMBERS if x is not None]},
+    "retrywrap.RatioBudget.withdraw": {"now": CLOCKS, "throttled": NOT_BOOL},
+    "retrywrap.RetryBudget.begin": {"now": CLOCKS},
+    "retrywrap.RetryBudget.restore": {"paid": [None, *NUMBERS]},
+    "retrywrap.RetryBudget.succeeded": {"paid": [x for x in NUMBERS if x is not None]},
+    "retrywrap.RetryBudget.withdraw": {"now": CLOCKS, "throttled": NOT_BOOL},
+    "retrywrap.RetryContext": {
+        "policy": [3, "x", None, MISFIT],
+        "operation": [None, *NAMES],
+        "limits": [3, "x", None, MISFIT],
+        "random": [3, None, MISFIT],
+        "epoch": CLOCKS,
+    },
+    "retrywrap.RetryContext.begin": {"now": CLOCKS},
+    "retrywrap.RetryContext.failed": {
+        "error": [3, "x", None, MISFIT, SomeError, KeyboardInterrupt()],
+        "now": CLOCKS,
+        "spent": NAMES,
+    },
+    "retrywrap.RetryContext.interrupted": {"now": CLOCKS, "during_attempt": NOT_BOOL},
+    "retrywrap.RetryContext.remaining": {"now": CLOCKS},
+    "retrywrap.RetryContext.resumed": {"now": CLOCKS},
+    "retrywrap.RetryContext.returned": {"verdict": [3, "x", MISFIT, True], "now": CLOCKS, "spent": NAMES},
+    "retrywrap.RetryContext.surround": {
+        "limits": [3, "x", None, MISFIT],
+        "random": [3, None, MISFIT],
+        "epoch": CLOCKS,
+    },
     "retrywrap.RetryContext.should_retry": {"code": CODES},
     "retrywrap.RetryPolicy": POLICY,
     "retrywrap.RetryPolicy.replace": {"changes": [{name: value} for name in POLICY for value in POLICY[name]]},
-    "retrywrap.Verdict.of": {"code": CODES},
+    "retrywrap.Verdict.of": {
+        "code": CODES,
+        "message": NAMES,
+        "rule": [None, *NAMES],
+        "changes": [{"colour": 3}],
+    },
     "retrywrap.classify": {"error_or_result": [SomeError]},
     "retrywrap.configure": {
         "file": [3, b"x", True, MISFIT],
@@ -130,6 +167,7 @@ CASES: dict[str, dict[str, list[Any]]] = {
     "retrywrap.with_retry": {
         **OPERATION,
         "function": [3, "x", None, MISFIT, property(), generator_function, async_generator_function],
+        "unknown": [{"retries": 3}, {"colour": 3}],
     },
     "retrywrap.write_file": {
         "path": [3, None, MISFIT, "", "a\0b"],
@@ -150,6 +188,7 @@ CASES: dict[str, dict[str, list[Any]]] = {
         "classifiers": [3, "x", None, MISFIT, int, SomeError, coroutine_function],
     },
     "retrywrap.classifiers.explain": {"error_or_result": [SomeError]},
+    "retrywrap.classifiers.parse_retry_after": {"now": CLOCKS[1:]},
     "retrywrap.classifiers.program_exit": {"status": [True, "1", None, 1.5, MISFIT]},
     "retrywrap.classifiers.register": {
         "target": [3, "x", MISFIT, int, coroutine_function],
@@ -205,33 +244,18 @@ ANYTHING = "may be anything"
 MACHINE = "called by the machine, on the way of every failure, with what the machine made"
 EXEMPT: dict[str, tuple[str, set[str]]] = {
     "retrywrap.ErrorRecord": (DATA, set(retrywrap.ErrorRecord._fields)),
-    "retrywrap.RatioBudget.begin": (MACHINE, {"now"}),
-    "retrywrap.RatioBudget.restore": (MACHINE, {"paid"}),
-    "retrywrap.RatioBudget.succeeded": (MACHINE, {"paid"}),
-    "retrywrap.RatioBudget.withdraw": (MACHINE, {"now", "throttled"}),
-    "retrywrap.RetryBudget.begin": (MACHINE, {"now"}),
-    "retrywrap.RetryBudget.restore": (MACHINE, {"paid"}),
-    "retrywrap.RetryBudget.succeeded": (MACHINE, {"paid"}),
-    "retrywrap.RetryBudget.withdraw": (MACHINE, {"now", "throttled"}),
     "retrywrap.Registry.handle": (MACHINE, {"event"}),
-    "retrywrap.RetryContext": (MACHINE, {"policy", "operation", "layer", "limits", "random", "epoch"}),
-    "retrywrap.RetryContext.begin": (MACHINE, {"now"}),
-    "retrywrap.RetryContext.failed": (MACHINE, {"error", "now", "spent"}),
-    "retrywrap.RetryContext.interrupted": (MACHINE, {"now", "during_attempt"}),
-    "retrywrap.RetryContext.remaining": (MACHINE, {"now"}),
-    "retrywrap.RetryContext.resumed": (MACHINE, {"now"}),
-    "retrywrap.RetryContext.returned": (MACHINE, {"verdict", "now", "spent"}),
-    "retrywrap.RetryContext.surround": (MACHINE, {"limits", "random", "epoch"}),
+    "retrywrap.RetryContext": (ANYTHING, {"layer"}),
     "retrywrap.RetryExhausted": (
         DATA,
         {"message", "operation", "reason", "attempts", "elapsed", "code", "result"},
     ),
     "retrywrap.RetryPolicy.judge": (ANYTHING, {"result"}),
     "retrywrap.Verdict": ("checked where a classifier returns it", set(retrywrap.Verdict._fields)),
-    "retrywrap.Verdict.of": ("checked where a classifier returns it", {"message", "rule", "changes"}),
+    "retrywrap.Verdict.of": ("checked where a classifier returns it", set()),
     "retrywrap.return_codes": (ANYTHING, {"result"}),
     "retrywrap.classifiers.Step": (DATA, set(classifiers.Step._fields)),
-    "retrywrap.classifiers.parse_retry_after": ("what is no answer's headers has no hint", {"headers", "now"}),
+    "retrywrap.classifiers.parse_retry_after": ("what is no answer's headers has no hint", {"headers"}),
     "retrywrap.classifiers.program_exit": ("a command that cannot be read is an unknown program", {"command"}),
     "retrywrap.classifiers.safe_message": ("whatever it is, its text is made safe", {"error"}),
     "retrywrap.plugin.backup_execute_with_retry": (ANYTHING, {"user_data"}),
@@ -242,7 +266,16 @@ TYPES = {"Classifier", "Effect"}
 """Public names that stand for types alone, and are not called."""
 
 GIVEN: dict[str, dict[str, Any]] = {
+    "retrywrap.RatioBudget.withdraw": {"now": 1, "throttled": False},
+    "retrywrap.RetryBudget.withdraw": {"now": 1, "throttled": False},
+    "retrywrap.RetryContext": {"policy": RetryPolicy()},
+    "retrywrap.RetryContext.failed": {"error": SomeError("x"), "now": 1},
+    "retrywrap.RetryContext.interrupted": {"now": 1, "during_attempt": True},
+    "retrywrap.RetryContext.returned": {"verdict": None, "now": 1},
+    "retrywrap.RetryContext.surround": {"limits": PROCESS, "random": len, "epoch": 0},
     "retrywrap.Registry.declare": {"operation": "op"},
+    "retrywrap.Verdict.of": {"code": -6},
+    "retrywrap.classifiers.parse_retry_after": {"headers": {}},
     "retrywrap.Registry.record_error": {"code": -6},
     "retrywrap.decorrelated": {"base": 1},
     "retrywrap.exponential": {"base": 1},
@@ -264,6 +297,8 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 OBJECTS: dict[type, object] = {
     Registry: Registry(),
+    retrywrap.RatioBudget: retrywrap.RatioBudget(),
+    retrywrap.RetryBudget: retrywrap.RetryBudget(),
     retrywrap.RetryContext: retrywrap.RetryContext(RetryPolicy()),
     RetryPolicy: RetryPolicy(),
     classifiers.Chain: classifiers.Chain(),
@@ -283,9 +318,12 @@ ALSO: dict[tuple[str, str], str] = {
     ("retrywrap.classifiers.Chain.extend", "classifiers"): "classifier must be",
     ("retrywrap.classifiers.unregister", "target"): "is not registered",
     ("retrywrap.with_retry", "function"): "calling it again|a property cannot be called",
+    ("retrywrap.with_retry", "unknown"): "has no parameter",
     ("retrywrap.RetryPolicy.replace", "changes"): "|".join(POLICY),
 }
-EXPECTED = re.compile(r"\b(must|expected|takes|valid|never|classified|registered|needs?|cannot|known|Decorate|give)\b")
+EXPECTED = re.compile(
+    r"\b(must|expected|takes|valid|never|classified|registered|needs?|cannot|known|Decorate|give|mean|parameters)\b"
+)
 
 
 class Case(NamedTuple):

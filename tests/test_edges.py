@@ -12,9 +12,10 @@ import sqlite3
 import sys
 import threading
 import time
+import types
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ import pytest
 import wrapt
 
 from retrywrap import (
+    ErrorCode,
     RetryBudget,
     RetryExhausted,
     RetryPolicy,
     StopReason,
+    Verdict,
     configure,
     registry,
     retry_scope,
@@ -318,6 +321,129 @@ def test_an_awaitable_after_a_sync_failure_may_fail_for_good(clock: VirtualClock
         with pytest.raises(error):
             coroutine.send(None)
     assert (registry.stats().exhausted, registry.stats().cancelled) == (1, 1)
+
+
+class _Request(Coroutine[Any, Any, str]):
+    """Awaited or entered, as the requests of HTTP clients are."""
+
+    def __init__(self, work: Failing, log: list[str]) -> None:
+        self.work = work
+        self.log = log
+        self.url = "somewhere"
+        self._whole = self._open()
+
+    async def _open(self) -> str:
+        self.work()
+        return "response"
+
+    def __await__(self) -> Any:
+        return self._whole.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._whole.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._whole.throw(*error)
+
+    def close(self) -> None:
+        self._whole.close()
+        self.log.append("close")
+
+    async def __aenter__(self) -> str:
+        self.log.append("enter")
+        return await self
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        self.log.append(f"exit {error!r}")
+        return isinstance(error, LookupError)
+
+
+@pytest.mark.parametrize("sync_failures", [0, 1])
+def test_an_awaitable_that_can_be_entered_stays_so(clock: VirtualClock, sync_failures: int) -> None:
+    """``await get()``, ``async with get()`` and a task of ``get()`` are retried; the block is no part of an attempt."""
+    log: list[str] = []
+
+    async def main() -> None:
+        for form in ("await", "async with", "task"):
+            before, work = Failing(sync_failures), Failing(2)
+
+            @with_retry
+            def get(before: Failing = before, work: Failing = work) -> Any:
+                before()
+                return _Request(work, log)
+
+            if form == "await":
+                assert await get() == "response"
+            elif form == "task":
+                assert await asyncio.create_task(get()) == "response"
+            else:
+                request = get()
+                assert request.url == "somewhere"
+                async with request as response:
+                    assert response == "response"
+                    raise LookupError("which the manager swallows")
+            assert work.calls == 3
+
+    asyncio.run(main())
+    assert log == ["enter", "enter", "enter", "exit LookupError('which the manager swallows')"]
+    assert registry.stats().recovered == 3
+    assert registry.retry_count == 6 + 3 * sync_failures
+
+
+def test_what_was_entered_in_vain_is_left(clock: VirtualClock) -> None:
+    """A response that results= refuses is left before the next one is entered, and the last one, too."""
+    log: list[str] = []
+    refused = Verdict.of(ErrorCode.NETWORK, "busy", retryable=True)
+
+    @with_retry(max=2, results=lambda response: refused)
+    def get() -> Any:
+        return _Request(Failing(0), log)
+
+    async def main() -> None:
+        async with get():
+            raise AssertionError("not reached")
+
+    with pytest.raises(RetryExhausted):
+        asyncio.run(main())
+    assert log == ["enter", "exit None"] * 3
+
+
+def test_an_awaitable_that_is_not_used_can_be_closed() -> None:
+    """Closing goes to what was returned, or to the attempts once they have begun; errors may be thrown in."""
+    log: list[str] = []
+
+    @with_retry
+    def get() -> Any:
+        return _Request(Failing(0), log)
+
+    get().close()
+    assert log == ["close"]
+
+    @types.coroutine
+    def stop() -> Any:
+        yield "stopped"
+
+    class Slow(_Request):
+        async def _open(self) -> str:
+            await stop()
+            return "response"
+
+    slow = with_retry(lambda: Slow(Failing(0), log))
+    begun = slow()
+    assert begun.send(None) == "stopped"
+    begun.close()
+    begun = slow()
+    assert begun.send(None) == "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        begun.throw(KeyboardInterrupt)
+
+    class Bare:
+        def __await__(self) -> Any:
+            yield
+
+        async def __aenter__(self) -> None: ...
+
+    with_retry(Bare)().close()
 
 
 # --- before_retry

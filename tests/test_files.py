@@ -170,6 +170,15 @@ def test_wrong_arguments(tmp_path: Path, change: dict[str, Any], error: type[Exc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("change", [{"path": 3}, {"data": 3}, {"mode": "600"}])
+def test_a_mistake_in_the_code_is_no_failed_write(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What was called wrongly is not recorded as an operation that failed."""
+    with pytest.raises(TypeError) as caught:
+        write_file(**{"path": tmp_path / "file", "data": b"data", **change})
+    assert not hasattr(caught.value, "__notes__")
+    assert registry.error_count == 0
+
+
 def test_it_is_loaded_when_it_is_first_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """`from retrywrap import write_file` works, and finds it again; it is listed all the time."""
     monkeypatch.delitem(vars(retrywrap), "write_file")

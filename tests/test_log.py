@@ -295,6 +295,22 @@ def test_whatever_is_configured_counts(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("last", ["render_to_log_kwargs", "render_to_log_args_and_kwargs"])
+def test_keys_that_become_attributes_of_a_record(caplog: pytest.LogCaptureFixture, last: str) -> None:
+    """A log record has a ``message`` already, and refuses another one: ours is ``error_message`` there."""
+    if not hasattr(structlog.stdlib, last):
+        last = "render_to_log_kwargs"  # the other one came with structlog 25
+    structlog.configure(
+        processors=[getattr(structlog.stdlib, last)],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    fail_once()
+    first = caplog.records[0]
+    assert (first.message, vars(first)["operation"]) == ("retry.scheduled", "op")
+    assert vars(first)["error_message"] == "[Errno 111] Connection refused"
+
+
 def test_standard_library_loggers_get_our_name(caplog: pytest.LogCaptureFixture) -> None:
     """Where structlog ends in the standard library's logging, the logger is ``retrywrap``."""
     structlog.configure(

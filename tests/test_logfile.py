@@ -7,7 +7,6 @@ import fcntl
 import gc
 import os
 import resource
-import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,7 +185,7 @@ def test_locks_may_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert try_lock(file.descriptor, exclusive=True) is None
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(logfile, "fcntl", None)
     assert try_lock(file.descriptor, exclusive=True) is None
 
 

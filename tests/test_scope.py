@@ -13,6 +13,7 @@ import trio
 
 import retrywrap
 from retrywrap import (
+    ErrorCode,
     RetryBudget,
     RetryExhausted,
     RetryPolicy,
@@ -109,6 +110,7 @@ def test_a_scope_records_what_happens_inside_and_only_that(clock: VirtualClock) 
         with_retry(name="inside")(failing(2))()
     with_retry(failing(1))()
     assert (scope.error_count, scope.retry_count) == (2, 2)
+    assert scope.by_code == {ErrorCode.CONNECTION_LOST: 2}
     assert scope.last_error.operation == "inside"
     assert [record.attempt for record in scope.errors] == [1, 2]
     assert scope.stats("inside").recovered == scope.stats().recovered == 1

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from retrywrap.record import logfile
 from retrywrap.record.store import ErrorLog
 
 LINE = re.compile(r"\[\d+\] Error -?\d+: .*")
@@ -236,6 +237,7 @@ def test_threads_lose_nothing_over_rotations(tmp_path: Path) -> None:
 
 PROCESS = """
 import sys
+from retrywrap.record import logfile
 from retrywrap.record.store import ErrorLog
 path, name, count, max_bytes, max_files = sys.argv[1:]
 log = ErrorLog(path, max_bytes=int(max_bytes), max_files=int(max_files) or None)
@@ -631,7 +633,7 @@ def test_without_locks_young_files_stay(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOLCK, "no locks available")
 
     if how == "no fcntl":
-        monkeypatch.setitem(sys.modules, "fcntl", None)
+        monkeypatch.setattr(logfile, "fcntl", None)
     else:
         monkeypatch.setattr(fcntl, "flock", refuse)
     old, young = old_log(tmp_path, 1, 1.1 * DAY), old_log(tmp_path, 2, 0.9 * DAY)
@@ -642,7 +644,7 @@ def test_without_locks_young_files_stay(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_own_file_stays_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is far ahead of the disk's does not make a process remove the file that it has just begun."""
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(logfile, "fcntl", None)
     log = ErrorLog(tmp_path, max_age=1, clock=lambda: time.time() + 30 * DAY)
     log.write(1, -6, "one")
     log.write(2, -6, "two")

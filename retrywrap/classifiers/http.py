@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.rows import again, never
 from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
+from retrywrap.locks import importing
 
 __all__ = ["IDEMPOTENT", "by_attributes", "by_status", "parse_retry_after"]
 
@@ -106,7 +108,14 @@ def parse_retry_after(headers: object, now: float | None = None) -> float | None
     Returns:
         Seconds, at most a year; 0.0 for a date that is over; None where there is no such header, or it is unreadable
         or negative.
+
+    Raises:
+        TypeError: `now` is no number.
+        ValueError: `now` is NaN or infinite.
     """
+    if now is not None and (type(now) not in (int, float) or not -math.inf < now < math.inf):
+        kind = TypeError if type(now) not in (int, float) else ValueError
+        raise kind(f"now must be seconds since the epoch, a finite number, or None; got {now!r:.80}")
     try:
         found = _relevant(headers)
     except Exception:  # the headers may be anything
@@ -145,8 +154,9 @@ def _number(text: str, form: re.Pattern[str]) -> float | None:
 
 
 def _until(date: str, now: float) -> float | None:
-    from datetime import UTC
-    from email.utils import parsedate_to_datetime
+    with importing:
+        from datetime import UTC
+        from email.utils import parsedate_to_datetime
 
     try:
         moment = parsedate_to_datetime(date)

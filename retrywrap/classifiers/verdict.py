@@ -45,8 +45,19 @@ class Verdict(NamedTuple):
             message: The text, where it is not the code's own.
             rule: What spoke.
             **changes: Other fields of `Verdict`, to differ from the default.
+
+        Raises:
+            TypeError: A field does not exist, or a text is no text.
+            ValueError: `code` is no whole number.
         """
         code = ErrorCode(code)
+        if not isinstance(message, str | None):
+            raise TypeError(f"message must be a str, or None for the code's own; got {message!r:.80}")
+        if not isinstance(rule, str):
+            raise TypeError(f"rule must be a str; got {rule!r:.80}")
+        if not changes.keys() <= set(cls._fields):
+            unknown = min(changes.keys() - set(cls._fields))
+            raise TypeError(f"changes must be fields of Verdict, {', '.join(cls._fields)}; got {unknown!r}")
         fields: dict[str, Any] = {
             "message": code.message if message is None else message,
             "retryable": code.retryable,

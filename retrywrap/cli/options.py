@@ -45,7 +45,8 @@ def read_seconds(text: str, option: str, *, zero: bool = True) -> float:
     except ValueError:
         seconds = -1.0
     if seconds < 0 or (seconds == 0 and not zero):
-        raise UsageError(f"{option} {text[:80]!r}: expected seconds such as 5, 0.5, 500ms, 2m or 1h, {least}")
+        hint = "; --backoff takes such an expression" if option == "--interval" and "(" in text else ""
+        raise UsageError(f"{option} {text[:80]!r}: expected seconds such as 5, 0.5, 500ms, 2m or 1h, {least}{hint}")
     return seconds
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.run import clock as clocks
 
@@ -100,9 +101,9 @@ class Progress:
         number = f"retry {event.attempt}" if event.max is None else f"retry {event.attempt} of {event.max}"
         line = f"{event.message}; {number}"
         if self._live and wait > 0:
-            self._line, self._after = f"retrywrap run: {line}", f" after {wait:.3g} s"
+            self._line, self._after = f"retrywrap run: {line}", f" after {shown_seconds(wait)} s"
         else:
-            say(f"{line} in {wait:.3g} s" if wait else f"{line} at once")
+            say(f"{line} in {shown_seconds(wait)} s" if wait else f"{line} at once")
 
 
 def _columns() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NoReturn, Protocol, Self
 
-from retrywrap.decide.checks import check_number, check_seconds, shown
+from retrywrap.decide.checks import check_bool, check_clock, check_number, check_seconds, shown
 from retrywrap.locks import new_lock
 
 __all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", "named_budget"]
@@ -131,6 +131,7 @@ class RetryBudget(_Shared):
         Args:
             now: The clock's seconds.
         """
+        check_clock(now)
 
     def withdraw(self, now: float, throttled: bool) -> float | None:
         """Pay for one retry.
@@ -142,7 +143,8 @@ class RetryBudget(_Shared):
         Returns:
             The tokens that were paid; None: refused, because too few are left.
         """
-        cost = self.throttling_cost if throttled else self.cost
+        check_clock(now)
+        cost = self.throttling_cost if check_bool(throttled, "throttled") else self.cost
         with self._lock:
             if cost > self._available:
                 return None
@@ -155,7 +157,7 @@ class RetryBudget(_Shared):
         Args:
             paid: What the operation's last retry had cost; None: it succeeded at once.
         """
-        self.restore(1 if paid is None else paid)
+        self.restore(1.0 if paid is None else paid)
 
     def restore(self, paid: float) -> None:
         """Give back what was paid for a retry that is not made after all.
@@ -163,6 +165,7 @@ class RetryBudget(_Shared):
         Args:
             paid: What `withdraw` returned for it.
         """
+        paid = check_number(paid, "paid", 0)
         if self._available == self.capacity:  # full: the usual case, which needs no lock
             return
         with self._lock:
@@ -221,6 +224,7 @@ class RatioBudget(_Shared):
         Args:
             now: The clock's seconds.
         """
+        check_clock(now)
         if self.ratio:
             with self._lock:
                 self._deposits[self._slot(now)] += 1
@@ -235,6 +239,8 @@ class RatioBudget(_Shared):
         Returns:
             What was paid, in operations; None: refused, because too little is left.
         """
+        check_clock(now)
+        check_bool(throttled, "throttled")
         with self._lock:
             slot = self._slot(now)
             if (sum(self._retries) + 1) * self._cost > (self._floor + sum(self._deposits)) * _ROUNDING:
@@ -248,6 +254,8 @@ class RatioBudget(_Shared):
         Args:
             paid: What the operation's last retry had cost; None: it succeeded at once.
         """
+        if paid is not None:
+            check_number(paid, "paid", 0)
 
     def restore(self, paid: float) -> None:
         """Give back what was paid for a retry that is not made after all: the newest payment that still counts.
@@ -255,6 +263,7 @@ class RatioBudget(_Shared):
         Args:
             paid: What `withdraw` returned for it.
         """
+        check_number(paid, "paid", 0)
         with self._lock:
             for age in range(_SLOTS):
                 slot = (self._newest - age) % _SLOTS

@@ -9,7 +9,17 @@ from typing import Any
 
 from retrywrap.decide.waits import Jitter
 
-__all__ = ["check_jitter", "check_number", "check_reiterable", "check_seconds", "is_timedelta", "shown"]
+__all__ = [
+    "check_bool",
+    "check_clock",
+    "check_jitter",
+    "check_number",
+    "check_reiterable",
+    "check_seconds",
+    "is_timedelta",
+    "shown",
+    "shown_seconds",
+]
 
 _LONGEST = 80
 
@@ -21,6 +31,11 @@ def shown(value: object) -> str:
     except Exception:  # a repr that raises must not hide the message that needs it
         text = f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def shown_seconds(seconds: float) -> str:
+    """Return seconds for a message: to three digits, no finer than milliseconds."""
+    return f"{seconds:.0f}" if 100 <= seconds < 1e9 else f"{round(seconds, 3):.3g}"
 
 
 def is_timedelta(value: object) -> bool:
@@ -60,6 +75,32 @@ def check_number(value: Any, name: str, least: float) -> float:
     return _check(value, least, f"{name} must be a finite number, {least:g} or more; got {shown(value)}")
 
 
+def check_clock(value: Any, name: str = "now") -> None:
+    """Check a moment that a monotonic clock told.
+
+    Args:
+        value: Its seconds.
+        name: The parameter that it was given for.
+
+    Raises:
+        TypeError: It is no int and no float.
+        ValueError: It is NaN or infinite.
+    """
+    if type(value) is not float or not -math.inf < value < math.inf:
+        _check(value, -math.inf, f"{name} must be a clock's seconds, a finite number; got {shown(value)}")
+
+
+def check_bool(value: object, name: str) -> bool:
+    """Return a bool.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; got {shown(value)}")
+    return value
+
+
 def _check(value: Any, least: float, message: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(message)
@@ -67,7 +108,7 @@ def _check(value: Any, least: float, message: str) -> float:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not least <= number < math.inf:
+    if not (least <= number < math.inf and number != -math.inf):
         raise ValueError(message)
     return number + 0.0  # makes 0.0 of -0.0
 

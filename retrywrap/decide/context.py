@@ -39,7 +39,7 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
-from retrywrap.decide.checks import shown
+from retrywrap.decide.checks import check_bool, check_clock, shown, shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.decide.notes import given_up
 from retrywrap.decide.policy import RetryPolicy
@@ -77,7 +77,8 @@ class RetryContext:
         epoch: Seconds since the epoch at the zero of the clock that ``now`` comes from.
 
     Raises:
-        TypeError: `policy` is no `RetryPolicy`.
+        TypeError: `policy` is no `RetryPolicy`, or another argument has the wrong type; for the methods, the same.
+        ValueError: A time is NaN or infinite; for the methods, the same.
 
     Attributes:
         policy: The policy.
@@ -132,12 +133,12 @@ class RetryContext:
     ) -> None:
         if not isinstance(policy, RetryPolicy):
             raise TypeError(f"policy must be a RetryPolicy; got {shown(policy)}")
+        if not isinstance(operation, str):
+            raise TypeError(f"operation must be the operation's name, a str; got {shown(operation)}")
         self.policy = policy
         self.operation = operation
         self.layer = operation if layer is None else layer
-        self._limits = limits
-        self._random = random
-        self._epoch = epoch
+        self.surround(limits, random, epoch)
         self.state = RetryState.IDLE
         self.last_retry_time = 0.0
         self.last_error = ErrorCode.SUCCESS
@@ -172,6 +173,7 @@ class RetryContext:
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds that are left at the clock's time ``now``, never below 0.0; None: no limit."""
+        check_clock(now)
         return None if self.deadline is None else max(0.0, self.deadline - now)
 
     def should_retry(self, code: int) -> bool:
@@ -180,6 +182,7 @@ class RetryContext:
 
     def begin(self, now: float) -> None:
         """Start a run from zero at the clock's time ``now``. What the last run left as last error stays."""
+        check_clock(now)
         self._rewind(now)
         self.state = RetryState.RETRYING
 
@@ -195,6 +198,11 @@ class RetryContext:
             random: Returns numbers in [0, 1) for jitter.
             epoch: Seconds since the epoch at the zero of the clock.
         """
+        if not isinstance(limits, Allowance):
+            raise TypeError(f"limits must be what a scope allows, and is made by retry_scope; got {shown(limits)}")
+        if not callable(random):
+            raise TypeError(f"random must be a function that returns numbers in [0, 1); got {shown(random)}")
+        check_clock(epoch, "epoch")
         self._limits, self._random, self._epoch = limits, random, epoch
 
     def clear(self) -> None:
@@ -214,6 +222,10 @@ class RetryContext:
         Returns:
             The event: scheduled (with its ``wait``), or the terminal one.
         """
+        if not isinstance(error, Exception):
+            raise TypeError(f"error must be an Exception, as an attempt raises them; got {shown(error)}")
+        check_clock(now)
+        _check_spent(spent)
         verdict = self.policy.chain(error)
         self._note_failure(verdict, f"{type(error).__module__}.{type(error).__qualname__}")
         wanted = self._wanted(error)
@@ -232,8 +244,12 @@ class RetryContext:
             None where the operation succeeded at once; the recovered event where it succeeded after failures; where the
             value was judged a failure, the same as `failed`.
         """
+        check_clock(now)
+        _check_spent(spent)
         if verdict is None:
             return self._succeeded(now)
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"verdict must be a Verdict, as policy.judge returns it, or None; got {shown(verdict)}")
         self._note_failure(verdict, "result")
         stop = self._judge(verdict, None) or self._used_up(spent)
         return self._end(stop, now) if stop else self._schedule(verdict, None, now)
@@ -247,6 +263,7 @@ class RetryContext:
         Returns:
             None to go on; else the terminal event.
         """
+        check_clock(now)
         stop = self._cancelled()
         if stop is None and self.deadline is not None and now > self.deadline:
             stop = StopReason.TIMED_OUT, f"the time was over after the wait; {self._time_limit()} is the limit"
@@ -262,7 +279,8 @@ class RetryContext:
             now: The clock's seconds.
             during_attempt: It came out of an attempt; False: out of a wait.
         """
-        if during_attempt:
+        check_clock(now)
+        if check_bool(during_attempt, "during_attempt"):
             self.attempts += 1
         else:
             self._give_back()
@@ -331,7 +349,10 @@ class RetryContext:
     def _late(self, now: float, wait: float) -> _Stop | None:
         if self.deadline is None or now + wait <= self.deadline:
             return None
-        return StopReason.TIMED_OUT, f"a wait of {wait:.3g} s would not end in time; {self._time_limit()} is the limit"
+        return (
+            StopReason.TIMED_OUT,
+            f"a wait of {shown_seconds(wait)} s would not end in time; {self._time_limit()} is the limit",
+        )
 
     def _time_limit(self) -> str:
         timeout = self.policy.timeout
@@ -358,7 +379,7 @@ class RetryContext:
             return self._end(stop, now)
         self.current_retry += 1
         self.last_retry_time = self._epoch + now
-        detail = f"retry {self.current_retry} follows in {wait:.3g} s"
+        detail = f"retry {self.current_retry} follows in {shown_seconds(wait)} s"
         return self._event((None, detail), wait, now, error=True, retry=self.attempts > 1)
 
     def _worn_out(self) -> _Stop | None:
@@ -441,8 +462,13 @@ class RetryContext:
         return next((link.name for link in self._limits.links() if link.name is not None), None)
 
 
+def _check_spent(spent: object) -> None:
+    if not isinstance(spent, str | None):
+        raise TypeError(f"spent must be the name of an argument that was used up, or None; got {shown(spent)}")
+
+
 def explain_end(event: RetryEvent) -> str:
     """Return the text of the note that a terminal event leaves on the exception."""
     times = "1 attempt" if event.attempt == 1 else f"{event.attempt} attempts"
     how = event.name.removeprefix("retry.").replace("_", " ")
-    return f"retrywrap: {event.operation} {how} after {times} in {event.elapsed:.3g} s: {event.detail}"
+    return f"retrywrap: {event.operation} {how} after {times} in {shown_seconds(event.elapsed)} s: {event.detail}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from retrywrap.decide.backoff import Backoff, as_backoff
-from retrywrap.decide.checks import check_seconds, shown
+from retrywrap.decide.checks import check_bool, check_seconds, shown
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import importing
 
@@ -79,12 +79,6 @@ def _check_on(value: object) -> tuple[tuple[type[Exception], ...], Callable[[Exc
             f"on must be an exception type, several, or a predicate (error → bool or seconds); got {shown(value)}"
         )
     return (), _check_sync(value, "on", "the error and returns a bool, seconds or a timedelta")
-
-
-def _check_bool(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False; got {shown(value)}")
-    return value
 
 
 def _check_nested(value: object) -> Literal["once", "multiply"]:
@@ -196,11 +190,11 @@ class RetryPolicy:
             "on_predicate": on_predicate,
             "_chain": None if classifier is None else _load_chain(classifier),
             "results": _check_sync(results, "results", "the returned value and returns a Verdict, or None for success"),
-            "idempotent": _check_bool(idempotent, "idempotent"),
+            "idempotent": check_bool(idempotent, "idempotent"),
             "nested": _check_nested(nested),
             "before_retry": _check_function(before_retry, "before_retry", "the RetryContext"),
             "budget": None if budget is None else _read_budget(budget),
-            "reraise": _check_bool(reraise, "reraise"),
+            "reraise": check_bool(reraise, "reraise"),
         }
         if max is None and timeout is None:
             raise ValueError(

@@ -13,9 +13,20 @@ __all__ = ["emit"]
 _LEVELS = {SCHEDULED: "warning", UNKNOWN_ERROR: "warning", f"retry.{StopReason.RECOVERED.value}": "info"}
 
 
+_ATTRIBUTE_MAKERS = "render_to_log_kwargs", "render_to_log_args_and_kwargs"
+
+
 def emit(event: RetryEvent) -> None:
     """Log one event: warning for scheduled, info for recovered, error for a final failure."""
-    getattr(_logger(), _LEVELS.get(event.name, "error"))(event.name, **_keys(event))
+    structlog, logging = _loaded or _load()
+    keys = _keys(event)
+    if not _is_configured(structlog):
+        logger = _default_logger(structlog, logging)
+    else:
+        logger = structlog.get_logger("retrywrap")
+        if _makes_attributes(structlog):
+            keys["error_message"] = keys.pop("message")
+    getattr(logger, _LEVELS.get(event.name, "error"))(event.name, **keys)
 
 
 def _keys(event: RetryEvent) -> dict[str, Any]:
@@ -38,14 +49,17 @@ def _keys(event: RetryEvent) -> dict[str, Any]:
     return keys
 
 
-def _logger() -> Any:
-    """Return the application's structlog logger; where it configured none, one that ends in the standard library's.
+def _makes_attributes(structlog: Any) -> bool:
+    """Whether the keys become attributes of a `logging.LogRecord`, which has a ``message`` already and refuses ours."""
+    makers = [getattr(structlog.stdlib, name, None) for name in _ATTRIBUTE_MAKERS]
+    return any(processor in makers for processor in structlog.get_config()["processors"])
+
+
+def _default_logger(structlog: Any, logging: Any) -> Any:
+    """Return a logger that ends in the standard library's.
 
     structlog's own default prints to stdout, which belongs to the program's output.
     """
-    structlog, logging = _loaded or _load()
-    if _is_configured(structlog):
-        return structlog.get_logger("retrywrap")
     return structlog.wrap_logger(
         logging.getLogger("retrywrap"),
         processors=[structlog.contextvars.merge_contextvars, _render],

@@ -8,6 +8,12 @@ import re
 from contextlib import suppress
 from typing import Any
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - on Windows only
+    fcntl = None
+
 __all__ = ["LogFile", "create", "escape", "format_line", "log_files", "open_plain", "try_lock"]
 
 _NAME = re.compile(r"backup_error_([0-9]+)\.log")
@@ -48,13 +54,13 @@ def try_lock(descriptor: int, *, exclusive: bool) -> bool | None:
     Returns:
         True: locked. False: another holder is in the way. None: locks do not exist here, or not on this file system.
     """
+    if fcntl is None:
+        return None
     try:
-        import fcntl
-
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
+    except OSError:
         return None
     return True
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from retrywrap.decide.checks import check_seconds, shown
-from retrywrap.locks import new_lock
+from retrywrap.locks import importing, new_lock
 from retrywrap.record.logfile import LogFile, create, format_line, log_files, open_plain, try_lock
 
 __all__ = ["ErrorLog"]
@@ -181,7 +181,8 @@ def _make_directory(path: str) -> None:
 
 
 def _warn(path: str, loss: str) -> None:
-    import logging
+    with importing:
+        import logging
 
     with suppress(Exception):  # a broken logging handler must not do what a broken error log may not
         logging.getLogger("retrywrap").warning("the error log %s cannot be written, lines are lost: %s", path, loss)

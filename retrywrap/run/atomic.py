@@ -10,7 +10,7 @@ from typing import Any
 
 from retrywrap.decide.checks import shown
 
-__all__ = ["replace_file"]
+__all__ = ["check_arguments", "replace_file"]
 
 _FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _NAME_KEPT = 40
@@ -49,8 +49,7 @@ def replace_file(
         OSError: Any step failed. Only where the very last failed, which waits until the disk has the new name, is the
             new content in place.
     """
-    name = _check_path(path)
-    _check_mode(mode)
+    name = check_arguments(path, data, mode)
     with _check_data(data) as view, view.cast("B") as content:
         old = _examine(name)
         target = os.path.realpath(name)
@@ -173,6 +172,19 @@ def _set_owner(descriptor: int, old: os.stat_result) -> bool:
             os.fchown(descriptor, -1, old.st_gid)  # a member of the group may do this much
         return False
     return True
+
+
+def check_arguments(path: Any, data: Any, mode: Any) -> str:
+    """Return the path as a text.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: `path` is empty or can be no path; `mode` is out of range.
+    """
+    name = _check_path(path)
+    _check_data(data).release()
+    _check_mode(mode)
+    return name
 
 
 def _check_path(value: Any) -> str:

@@ -187,13 +187,10 @@ def _timed(wrapped: Call, seconds: float) -> Call:
 
 
 def _awaited(first: Any, wrapped: Call, spec: OperationSpec, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Retry what a sync function's awaitable does: the first one is there already, later ones come from new calls."""
-    made = [first]
-
-    async def again(*arguments: Any, **named: Any) -> Any:
-        return await (made.pop() if made else wrapped(*arguments, **named))
-
-    whole = acall(spec, again, arguments, named)
+    """Retry what a sync function's awaitable does."""
+    with importing:
+        from retrywrap.run.opening import retried_awaitable
+    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named))
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(first, asyncio.Future):
         return first.get_loop().create_task(whole)

@@ -74,6 +74,7 @@ def with_retry(
     registry: Registry = default_registry,
     name: str | None = None,
     reraise: bool = UNSET,
+    **unknown: Any,
 ) -> Any:
     """Retry a callable when it fails: ``@with_retry``, ``@with_retry(max=10, interval=5)``, ``with_retry(…)(f)``.
 
@@ -99,12 +100,14 @@ def with_retry(
         registry: Where it is recorded.
         name: As what it is recorded; the module-qualified name where None.
         reraise: False: `RetryExhausted` from the last exception.
+        **unknown: Refused, with what it is called here.
 
     Returns:
         The decorated callable: the same signature, the same type.
 
     Raises:
-        TypeError: An argument has the wrong type, or the thing cannot be retried by calling it again (generators).
+        TypeError: An argument has the wrong type or an unknown name, or the thing cannot be retried by calling it again
+            (generators).
         ValueError: An argument is out of range.
     """
     given = {key: value for key, value in locals().items() if key in DEFAULTS and value is not UNSET}
@@ -112,7 +115,9 @@ def with_retry(
         raise TypeError(f"name must be a str; got {name!r}")
     with importing:  # loaded by the first decoration, not by the import of the package
         from retrywrap.run.proxy import decorate
-        from retrywrap.run.spec import OperationSpec
+        from retrywrap.run.spec import OperationSpec, unknown_parameter
+    if unknown:
+        raise TypeError(f"with_retry() {unknown_parameter(unknown)}")
     if function is not UNSET:
         return decorate(function, given, policy, name, registry)
     OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line

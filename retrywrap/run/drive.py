@@ -22,6 +22,7 @@ from retrywrap.record.hooks import publish
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, recorders
 from retrywrap.run.oneshot import spent_argument
+from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import LAYERS, OperationSpec
 
 __all__ = ["Operation", "apause", "aretry", "pause", "retry"]
@@ -229,18 +230,18 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
             operation.interrupted(during_attempt=True)
             raise
         if hasattr(type(result), "__await__"):
-            return acontinue(operation, result, call, arguments, named)
+            return retried_awaitable(result, call, lambda attempt: acontinue(operation, attempt, arguments, named))
         if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
             return result
 
 
 async def acontinue(
-    operation: Operation, made: Any, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+    operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """Go on with an operation whose sync function now returned an awaitable."""
     judge = operation.context.policy.judge
     try:
-        result = await made
+        result = await call(*arguments, **named)
     except Exception as error:
         if not await apause(operation, operation.failed(error, arguments, named), error):
             raise

@@ -11,7 +11,7 @@ from retrywrap.decide.presets import FILES
 from retrywrap.record.registry import Registry
 from retrywrap.record.registry import registry as default_registry
 from retrywrap.run import calls
-from retrywrap.run.atomic import replace_file
+from retrywrap.run.atomic import check_arguments, replace_file
 from retrywrap.run.spec import OperationSpec
 
 __all__ = ["write_file"]
@@ -55,6 +55,7 @@ def write_file(
         raise TypeError(f"name must be a str; got {shown(name)}")
     spec = OperationSpec({}, policy, name, registry)
     content: Any = _encoded(data) if isinstance(data, str) else data
+    check_arguments(path, content, mode)  # here as well, since a mistake in the code is no failed write
     written: int = calls.call(spec, replace_file, (path, content), {"mode": mode, "durable": durable})
     return written
 

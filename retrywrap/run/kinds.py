@@ -6,6 +6,8 @@ import functools
 import inspect
 from typing import Any
 
+from retrywrap.decide.checks import shown
+
 __all__ = ["core", "is_async", "operation_name", "refuse"]
 
 
@@ -51,4 +53,5 @@ def refuse(function: Any) -> None:
         kind = type(function).__name__
         raise TypeError(f"a {kind} cannot be called; put @with_retry below @{kind}, on the function itself")
     if not callable(function):
-        raise TypeError(f"function must be something that can be called, to be retried; got {function!r}")
+        hint = "parameters go by name, as in @with_retry(max=3)"
+        raise TypeError(f"function must be something that can be called; got {shown(function)} ({hint})")

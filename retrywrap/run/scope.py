@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from retrywrap.decide.backoff import Backoff
+from retrywrap.decide.checks import shown
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.notes import Note, attach
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
@@ -23,12 +24,13 @@ from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import Recording, ambient, leave
 from retrywrap.run.block import DONE, AsyncAttempts, AsyncBlock, Block
 from retrywrap.run.kinds import is_async, operation_name, refuse
-from retrywrap.run.spec import OperationSpec
+from retrywrap.run.spec import PARAMETERS, OperationSpec, unknown_parameter
 
 if TYPE_CHECKING:
     from contextvars import Token
 
     from retrywrap.classifiers.verdict import Classifier
+    from retrywrap.codes import ErrorCode
     from retrywrap.decide.allowance import Allowance
     from retrywrap.decide.backoff import Interval, Seconds
     from retrywrap.decide.budget import Budget
@@ -40,7 +42,6 @@ __all__ = ["RetryScope", "retry_scope"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_KNOWN = frozenset({*DEFAULTS, "policy", "registry", "name"})
 _PLAIN = frozenset({int, float, bool, str, type(None), Backoff})
 
 
@@ -306,6 +307,11 @@ class RetryScope:
         return self._recorder().errors
 
     @property
+    def by_code(self) -> dict[ErrorCode, int]:
+        """Failed attempts inside, by code."""
+        return self._recorder().by_code
+
+    @property
     def error_count(self) -> int:
         """Failed attempts inside."""
         return self._recorder().error_count
@@ -343,9 +349,9 @@ def _user() -> str:
 
 def _spec(given: dict[str, Any]) -> OperationSpec:
     """Validate the arguments of `retry_scope`."""
-    unknown = given.keys() - _KNOWN
+    unknown = given.keys() - set(PARAMETERS)
     if unknown:
-        raise TypeError(f"retry_scope() has no parameter {min(unknown)!r}; it has: {', '.join(sorted(_KNOWN))}")
+        raise TypeError(f"retry_scope() {unknown_parameter(unknown)}")
     arguments = {key: value for key, value in given.items() if key in DEFAULTS}
     name = given.get("name")
     if name is not None and not isinstance(name, str):
@@ -384,7 +390,7 @@ if TYPE_CHECKING:
 
 else:
 
-    def retry_scope(**given: Any) -> RetryScope:
+    def retry_scope(*misplaced: Any, **given: Any) -> RetryScope:
         """Return a scope: an allowance for what runs inside, calls by its policy, or a block that runs again.
 
         ``with retry_scope(max=20, timeout=120) as scope:`` limits and records all retries inside.
@@ -412,9 +418,13 @@ else:
             The scope.
 
         Raises:
-            TypeError: An argument has the wrong type, or is not known.
+            TypeError: An argument has the wrong type or an unknown name, or no name.
             ValueError: An argument is out of range.
         """
+        if misplaced:
+            raise TypeError(
+                f"retry_scope takes parameters by name, as in retry_scope(max=3); got {shown(misplaced[0])}"
+            )
         scope = RetryScope()
         try:
             scope._spec = _plain_spec(**given)

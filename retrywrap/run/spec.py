@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import CodeType
 from typing import Any
 
 from retrywrap.decide import policy as policies
 from retrywrap.decide.checks import shown
-from retrywrap.decide.policy import PolicyBook, RetryPolicy, resolve
+from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy, resolve
+from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
 
-__all__ = ["LAYERS", "OperationSpec"]
+__all__ = ["LAYERS", "PARAMETERS", "OperationSpec", "unknown_parameter"]
+
+PARAMETERS = (*DEFAULTS, "policy", "registry", "name")
+"""What `with_retry` and `retry_scope` can be given."""
 
 
 LAYERS: set[CodeType] = set()
@@ -97,6 +101,13 @@ class OperationSpec:
         return (
             f"<{self.name}: {self.policy()!r}>" if not isinstance(self.base, str) else f"<{self.name}: {self.base!r}>"
         )
+
+
+def unknown_parameter(unknown: Iterable[str]) -> str:
+    """Return what to say of parameters that `with_retry` and `retry_scope` do not have."""
+    with importing:
+        from retrywrap.decide import naming
+    return naming.unknown_parameter(min(unknown), PARAMETERS)
 
 
 def _is_simple(policy: RetryPolicy) -> bool:

@@ -1,0 +1,37 @@
+"""What a parameter that does not exist is called here: loaded when somebody has mistaken one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+__all__ = ["unknown_parameter"]
+
+# The names under which tenacity, backoff, retrying, urllib3 and others have what is called otherwise here.
+_ELSEWHERE = {
+    "max": "attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries",
+    "interval": "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen",
+    "timeout": "deadline max_delay max_time max_wait_time stop_max_delay total_timeout",
+    "on": "catch error errors exc exception exceptions retry retry_on retry_on_exception retry_if when",
+    "results": "predicate result retry_if_result retry_on_result",
+    "before_retry": "before before_sleep callback on_backoff on_retry prepare",
+    "reraise": "raise_on_giveup retry_error_cls",
+}
+_OURS = {theirs: ours for ours, many in _ELSEWHERE.items() for theirs in many.split()}
+
+
+def unknown_parameter(name: object, known: Collection[str]) -> str:
+    """Return what to say of a parameter that does not exist: what it is called here, and all that do exist.
+
+    Args:
+        name: The name that was tried.
+        known: The names that exist.
+    """
+    listed = f"its parameters are {', '.join(known)}"
+    ours = _OURS.get(str(name).lower(), "")
+    if ours not in known:
+        ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
+    if not ours:
+        return f"has no parameter {name!r}; {listed}"
+    counted = ", which counts retries after the first call" if ours == "max" else ""
+    return f"has no parameter {name!r}: did you mean {ours}={counted}? ({listed})"
