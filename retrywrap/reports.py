@@ -13,12 +13,13 @@ _MOST = 1000
 _reported: dict[int, weakref.ref[Any] | None] = {}
 
 
-def report_once(who: object, text: str) -> None:
-    """Log the exception being handled, as an error of the logger ``retrywrap``, once per `who`.
+def report_once(who: object, text: str, *, error: bool = True) -> None:
+    """Log a sentence through the logger ``retrywrap``, once per `who`.
 
     Args:
         who: The culprit; its identity decides what "once" means.
         text: A sentence that names it.
+        error: Whether it is an error, and the exception being handled belongs to it; False: a warning.
     """
     if _is_known(who):
         return
@@ -32,7 +33,10 @@ def report_once(who: object, text: str) -> None:
         import logging
 
     try:
-        logging.getLogger("retrywrap").error(text, exc_info=True)
+        if error:
+            logging.getLogger("retrywrap").error(text, exc_info=True)
+        else:
+            logging.getLogger("retrywrap").warning(text)
     except Exception:  # a broken logging handler must not do what the culprit was kept from doing
         return
 

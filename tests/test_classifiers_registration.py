@@ -97,6 +97,21 @@ def test_functions_are_asked_before_types_in_their_order() -> None:
     assert first(MyError("full")) is ErrorCode.DISK_FULL
 
 
+def test_what_forbids_comes_first() -> None:
+    """A type that is forbidden is never retried, whatever a function says of it or of a class above it."""
+
+    class Flaky(Exception):
+        """Retried, says the function."""
+
+    class OutOfStock(Flaky):
+        """Never retried."""
+
+    register(OutOfStock, code=ErrorCode.INVALID_PARAM, forbid=True)
+    register(lambda error: ErrorCode.NETWORK if isinstance(error, Flaky) else None)
+    assert classify(OutOfStock()).forbid
+    assert classify(Flaky()).code is ErrorCode.NETWORK
+
+
 def test_as_a_decorator_of_a_class() -> None:
     """With options, `register` decorates an exception class."""
 

@@ -265,6 +265,42 @@ def test_what_binds_in_its_own_way_keeps_it(clock: VirtualClock) -> None:
     assert Other().borrowed(8) == 8
 
 
+# --- judges of results
+
+
+class Wordless(Exception):
+    """An error whose text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def raising(error: Exception) -> Any:
+    def judge(result: Any) -> Any:
+        raise error
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("judge", "problem"),
+    [
+        (lambda result: result.status >= 500, "AttributeError: 'NoneType' object has no attribute 'status'"),
+        (lambda result: 3, "TypeError: a Verdict, an ErrorCode, True or None was expected; got 3"),
+        (raising(Wordless()), "Wordless"),
+    ],
+)
+def test_what_could_not_be_judged_is_no_success(clock: VirtualClock, judge: Any, problem: str) -> None:
+    """A judge that raises or answers nonsense makes its result a failure, which is not retried and not lost."""
+    with pytest.raises(RetryExhausted, match=r"results\.failed") as caught:
+        with_retry(results=judge)(lambda: None)()
+    assert caught.value.result is None
+    assert problem in str(registry.last_error)
+    assert "could not judge the returned NoneType" in str(registry.last_error)
+    assert registry.stats().rejected == 1
+    assert clock.waits == []
+
+
 # --- awaitables of sync functions
 
 

@@ -27,6 +27,7 @@ from retrywrap import (
     with_retry,
 )
 from retrywrap.errors import ConfigurationError, DeadlineExceeded, RetryUsageError
+from retrywrap.reports import forget
 from retrywrap.testing import VirtualClock
 
 
@@ -145,17 +146,96 @@ def test_cancel_before_use_holds(clock: VirtualClock) -> None:
 
 
 def test_an_error_of_a_plain_block_says_how_to_retry_it(clock: VirtualClock) -> None:
-    """Where nothing inside could be retried, a note says what to write instead."""
-    with pytest.raises(ValueError, match="plain") as caught, retry_scope():
-        raise ValueError("plain")
-    assert "for attempt in retry_scope" in caught.value.__notes__[0]
+    """Where an error that another form would have retried leaves it, a note says what to write instead."""
+    for parameters in ({}, {"on": ConnectionError}, {"before_retry": failing(0), "budget": RetryBudget()}):
+        with pytest.raises(ConnectionResetError, match="plain") as caught, retry_scope(**parameters):
+            raise ConnectionResetError("plain")
+        assert "for attempt in retry_scope" in caught.value.__notes__[0]
+    for error in (ValueError("mine"), RetryUsageError("misused")):
+        with pytest.raises(type(error)) as not_retryable, retry_scope(on=RetryUsageError):
+            raise error
+        assert not hasattr(not_retryable.value, "__notes__")
     with pytest.raises(ConnectionResetError) as lost, retry_scope(max=1):
         with_retry(failing(9))()
     assert len(lost.value.__notes__) == 1
-    with pytest.raises(ValueError, match="call") as called, retry_scope() as scope:
+    with pytest.raises(ConnectionResetError, match="call") as called, retry_scope() as scope:
         scope.call(lambda: None)
-        raise ValueError("call")
+        raise ConnectionResetError("call")
     assert not hasattr(called.value, "__notes__")
+
+
+def test_a_scope_is_no_decorator() -> None:
+    """Who writes @retry_scope(…) hears what to write instead."""
+    with pytest.raises(TypeError, match="write @with_retry"):
+        retry_scope(max=2)(failing(1))
+
+
+def run_asyncio(function: Any) -> None:
+    asyncio.run(function())
+
+
+@pytest.mark.parametrize("run", [run_asyncio, trio.run], ids=["asyncio", "trio"])
+def test_an_async_block_has_its_attempts_limited(clock: VirtualClock, run: Any) -> None:
+    """attempt_timeout= cancels what the block awaits; that attempt failed, and the next one follows."""
+
+    async def recovers() -> None:
+        async for attempt in retry_scope(max=3, interval=1, attempt_timeout=0.02):
+            async with attempt:
+                if attempt.number < 3:
+                    await (trio.sleep_forever() if run is trio.run else asyncio.Event().wait())
+
+    async def gives_up() -> None:
+        async for attempt in retry_scope(max=1, interval=1, timeout=50, attempt_timeout=0.02):
+            async with attempt:
+                await (trio.sleep_forever() if run is trio.run else asyncio.Event().wait())
+
+    async def fails() -> None:
+        async for attempt in retry_scope(max=1, interval=1, attempt_timeout=20):
+            async with attempt:
+                raise TimeoutError("the block's own")
+
+    run(recovers)
+    assert clock.waits == [1.0, 1.0]
+    assert registry.stats().recovered == 1
+    with pytest.raises(TimeoutError, match=r"the attempt took longer than 0\.02 s") as caught:
+        run(gives_up)
+    assert "exhausted after 2 attempts" in caught.value.__notes__[0]
+    with pytest.raises(TimeoutError, match="the block's own"):
+        run(fails)
+
+
+def test_a_block_that_cannot_be_limited_is_refused() -> None:
+    """attempt_timeout= is never ignored: a sync block, and a plain ``with`` in an async loop, are refused."""
+    with pytest.raises(RetryUsageError, match="attempt_timeout needs async for"):
+        for _ in retry_scope(attempt_timeout=1):
+            pass
+
+    async def main() -> None:
+        async for attempt in retry_scope(attempt_timeout=1):
+            with attempt:
+                pass
+
+    with pytest.raises(RetryUsageError, match="attempt_timeout needs async with attempt"):
+        asyncio.run(main())
+
+
+def test_a_wait_that_blocks_an_event_loop_is_said_once(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A sync function in a coroutine waits in the loop's thread; outside of one, nothing is said."""
+    with_retry(failing(1))()
+    assert "event loop" not in caplog.text
+
+    async def main() -> None:
+        for _ in range(2):
+            with_retry(name="sync")(failing(1))()
+        with retry_scope() as scope:
+            scope.call(failing(1))
+
+    asyncio.run(main())
+    assert caplog.text.count("sync is no coroutine function, and waits 5 s in the thread of a running event loop") == 1
+    assert caplog.text.count("event loop") == 1
+    forget()
+    trio.run(main)
+    assert caplog.text.count("event loop") == 2
 
 
 def test_the_name_is_the_users_function_or_the_given_one(clock: VirtualClock) -> None:

@@ -10,6 +10,7 @@ import gc
 import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -424,7 +425,7 @@ def test_a_predicate_may_name_the_wait(clock: VirtualClock) -> None:
     assert clock.waits == [2.5, 4.0, 5.0]
 
 
-@pytest.mark.parametrize("answer", ["soon", -1, float("nan"), RuntimeError("bug")])
+@pytest.mark.parametrize("answer", [-1, float("nan"), RuntimeError("bug")])
 def test_a_broken_predicate_counts_as_no(clock: VirtualClock, caplog: pytest.LogCaptureFixture, answer: Any) -> None:
     """A predicate that raises or answers nonsense is reported, and the operation's own error comes out."""
 
@@ -433,9 +434,34 @@ def test_a_broken_predicate_counts_as_no(clock: VirtualClock, caplog: pytest.Log
             raise answer
         return answer
 
-    with pytest.raises(ValueError, match="mine"):
+    with pytest.raises(ValueError, match="mine") as caught:
         with_retry(on=predicate)(Flaky(1, lambda: ValueError("mine")))()
     assert "predicate" in caplog.text
+    assert "the predicate on= failed: " in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("on", "reason"),
+    [
+        (None, "on= would retry it"),
+        (KeyError, "on= does not name it"),
+        (lambda error: False, "the predicate on= says no"),
+        (lambda error: re.search("other", str(error)), "the predicate on= says no"),
+    ],
+)
+def test_the_note_knows_what_on_said(clock: VirtualClock, on: Any, reason: str) -> None:
+    """It does not advise what was done already."""
+    with pytest.raises(ValueError, match="mine") as caught:
+        with_retry(on=on)(Flaky(1, lambda: ValueError("mine")))()
+    assert caught.value.__notes__[0].endswith(f"; {reason}")
+
+
+def test_a_predicate_may_answer_with_anything_true(clock: VirtualClock) -> None:
+    """A match of a regular expression is a yes; only numbers and timedeltas are waits."""
+    assert (
+        with_retry(on=lambda error: re.search("mine", str(error)))(Flaky(1, lambda: ValueError("mine")))("ok") == "ok"
+    )
+    assert clock.waits == [5.0]
 
 
 # 5. deadlines
@@ -1094,6 +1120,36 @@ def test_decorated_functions_pickle_and_deep_copy() -> None:
 
     copied = copy.deepcopy(with_retry(Flaky(0)))
     assert copied("x") == "x"
+
+
+@pytest.mark.parametrize("make", [contextlib.contextmanager, contextlib.asynccontextmanager])
+def test_makers_of_context_managers_are_refused(make: Any) -> None:
+    """Making one never fails, so that retrying it would retry nothing."""
+
+    @make
+    def connect() -> Any:
+        yield
+
+    with pytest.raises(TypeError, match="connect makes a context manager, and making one never fails"):
+        with_retry(connect)
+
+
+def test_a_forgotten_await_names_the_function() -> None:
+    """Python's warning says which coroutine was never awaited."""
+
+    @with_retry
+    async def fetch() -> None: ...
+
+    class Client:
+        @with_retry(timeout=3)
+        async def get(self) -> None: ...
+
+        async def __call__(self) -> None: ...
+
+    for coroutine, name in ((fetch(), "fetch"), (Client().get(), "Client.get"), (with_retry(Client())(), "Client")):
+        assert coroutine.__qualname__.endswith(name)
+        assert coroutine.__name__.endswith(name.rpartition(".")[2])
+        coroutine.close()
 
 
 @pytest.mark.parametrize("descriptor", [property(lambda self: 1), functools.cached_property(lambda self: 1)])

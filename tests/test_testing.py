@@ -216,7 +216,7 @@ def test_disabled_operations_run_once(clock: VirtualClock) -> None:
             for attempt in retry_scope(max=5):
                 with attempt:
                     fails()
-    assert "exhausted after 1 attempt" in caught.value.__notes__[0]
+    assert "exhausted after 1 attempt in 0 s: retries are switched off here" in caught.value.__notes__[0]
     assert clock.waits == []
     assert (registry.error_count, registry.retry_count) == (3, 0)
 

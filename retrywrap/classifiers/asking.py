@@ -13,7 +13,7 @@ from retrywrap.classifiers.verdict import Classifier, Effect, Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.reports import report_once
 
-__all__ = ["ask", "check_classifier", "check_verdict", "name_of"]
+__all__ = ["ask", "check_classifier", "check_verdict", "judge_result", "name_of"]
 
 _LONGEST_REPR = 100
 _DEFAULT_RULES = ("user", "code", UNKNOWN.rule)  # what `Verdict` and `Verdict.of` put where the classifier says nothing
@@ -37,6 +37,32 @@ def ask(classifier: Classifier, value: object, origin: str = "user") -> Verdict 
         return None
 
 
+def judge_result(judge: Classifier, result: object) -> Verdict | None:
+    """Return what ``results=`` says of a returned value; None: success.
+
+    A value that could not be judged is not handed out as if it were good: it is a failure that is not retried.
+
+    Args:
+        judge: If it raises, or returns what no classifier returns, that is logged once, too.
+        result: The value.
+    """
+    name = name_of(judge)
+    try:
+        verdict = _understood(judge(result), result, f"user.{name}")
+    except Exception as error:
+        report_once(judge, f"results={name} failed; the result that it could not judge is taken as a failure")
+        problem = safe_text(f"results={name} could not judge the returned {type_name(type(result))}: {_said(error)}")
+        return Verdict(ErrorCode.UNKNOWN, problem, rule="results.failed")
+    return None if verdict is None or verdict.code == 0 else verdict
+
+
+def _said(error: Exception) -> str:
+    try:
+        return f"{type_name(type(error))}: {error}"
+    except Exception:  # an error whose text fails is an error all the same
+        return type_name(type(error))
+
+
 def _understood(answer: object, value: object, rule: str) -> Verdict | None:
     if answer is None or answer is False:
         return None
@@ -47,7 +73,7 @@ def _understood(answer: object, value: object, rule: str) -> Verdict | None:
     if isinstance(answer, ErrorCode):
         answer = Verdict(answer, retryable=answer.retryable, rule=rule)
     if not isinstance(answer, Verdict):
-        raise TypeError(f"a classifier returns a Verdict, an ErrorCode, True, or None; got {_shown(answer)}")
+        raise TypeError(f"a Verdict, an ErrorCode, True or None was expected; got {_shown(answer)}")
     if answer.rule == UNKNOWN.rule and is_error(value):
         return None  # a chain that does not know an error leaves it to the next one; a result has no next one
     verdict = check_verdict(answer)
@@ -107,6 +133,8 @@ def check_classifier(value: Any, name: str) -> Classifier:
         raise TypeError(
             f"{name} must be a plain function: it decides at once; got the coroutine function {_shown(value)}"
         )
+    if inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value):
+        raise TypeError(f"{name} must be a function that returns an answer; got the generator function {_shown(value)}")
     return cast("Classifier", value)
 
 

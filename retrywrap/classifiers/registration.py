@@ -34,9 +34,14 @@ class State(NamedTuple):
     plugins: tuple[Row, ...] | None = None
 
     def rows_for(self, cls: type) -> Iterable[Row]:
-        """Yield the rows that users registered for a class: functions first, then types, most derived first."""
+        """Yield the rows that users registered for a class: functions first, then types, most derived first.
+
+        What forbids comes before all of them, because nothing overrides it.
+        """
+        types = [self.types[id(base)][1] for base in lineage(cls) if id(base) in self.types]
+        yield from (row for row in types if row.answer is not None and row.answer.forbid)
         yield from (row for _, row in self.functions)
-        yield from (self.types[id(base)][1] for base in lineage(cls) if id(base) in self.types)
+        yield from types
 
 
 class _Book:
@@ -70,8 +75,8 @@ def function_row(classifier: Classifier, origin: str) -> Row:
 @overload
 def register(
     target: _Target,
-    code: int | None = None,
     /,
+    code: int | None = None,
     *,
     retryable: bool | None = None,
     effect: Effect = "unknown",
@@ -81,8 +86,8 @@ def register(
 @overload
 def register(
     target: None = None,
-    code: int | None = None,
     /,
+    code: int | None = None,
     *,
     retryable: bool | None = None,
     effect: Effect = "unknown",
@@ -91,8 +96,8 @@ def register(
 ) -> Callable[[_Target], _Target]: ...
 def register(
     target: Any = None,
-    code: int | None = None,
     /,
+    code: int | None = None,
     *,
     retryable: bool | None = None,
     effect: Effect = "unknown",
@@ -102,11 +107,12 @@ def register(
     """Make the default chain know an exception type, or ask a classifier, before its own tables.
 
     Three forms: ``register(MyError, ErrorCode.NETWORK, retryable=True)``, ``register(function)``, and ``@register``
-    over a function, or ``@register(None, ErrorCode.NETWORK)`` over an exception class.
+    over a function, or ``@register(code=ErrorCode.NETWORK)`` over an exception class.
 
     Args:
         target: An exception type, which stands for its subclasses too, or a classifier. Functions are asked first, in
-            the order of their registration, then the most derived type's row. None: returns a decorator.
+            the order of their registration, then the most derived type's row; but a type with ``forbid=True`` comes
+            before all. None: returns a decorator.
         code: The `ErrorCode` of the type's errors; None: ``UNKNOWN``.
         retryable: Whether another attempt at it may succeed; None: what the code says.
         effect: ``"none"``: an attempt that failed so surely changed nothing.

@@ -39,7 +39,7 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
-from retrywrap.decide.checks import check_bool, check_clock, shown, shown_seconds
+from retrywrap.decide.checks import check_bool, check_clock, is_timedelta, shown, shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
 from retrywrap.decide.notes import given_up
 from retrywrap.decide.policy import RetryPolicy
@@ -105,6 +105,7 @@ class RetryContext:
         "_paid",
         "_random",
         "_waits",
+        "_way_out",
         "attempts",
         "current_retry",
         "deadline",
@@ -188,7 +189,7 @@ class RetryContext:
 
     def end_retries(self) -> None:
         """Let no retry follow in this run, whatever the policy says."""
-        self._most = 0
+        self._most = -1
 
     def surround(self, limits: Allowance, random: Callable[[], float], epoch: float) -> None:
         """Put a context that was made elsewhere under the scopes and the clock of where it is about to run.
@@ -290,6 +291,7 @@ class RetryContext:
     def _note_failure(self, verdict: Verdict, error_type: str) -> None:
         self.attempts += 1
         self.known = True
+        self._way_out = ""
         self.verdict = verdict
         self.last_error = verdict.code
         self.error_message = verdict.message
@@ -297,15 +299,19 @@ class RetryContext:
 
     def _wanted(self, error: Exception) -> bool | float:
         """Return what ``on=`` says: False, True, or the seconds to wait."""
-        if self.policy.on_predicate is None:
-            return isinstance(error, self.policy.on_types)
+        predicate = self.policy.on_predicate
+        if predicate is None:
+            named = isinstance(error, self.policy.on_types)
+            self._way_out = "on= does not name it" if self.policy.on_types and not named else ""
+            return named
         try:
-            answer = self.policy.on_predicate(error)
-            return bool(answer) if answer is None or isinstance(answer, bool) else check_wait(answer)
-        except Exception:
-            report_once(
-                self.policy.on_predicate, f"the predicate on={self.policy.on_predicate!r} failed; taken as False"
-            )
+            answer = predicate(error)
+            is_wait = not isinstance(answer, bool) and (isinstance(answer, int | float) or is_timedelta(answer))
+            self._way_out = "the predicate on= says no"
+            return check_wait(answer) if is_wait else bool(answer)
+        except Exception as broken:
+            report_once(predicate, f"the predicate on={shown(predicate)} failed; taken as False")
+            self._way_out = f"the predicate on= failed: {shown(broken)}"
             return False
 
     def _judge(self, verdict: Verdict, wanted: bool | float | None) -> _Stop | None:
@@ -316,9 +322,9 @@ class RetryContext:
         if not verdict.retryable and (wanted is None or wanted is False):
             if verdict.rule == "unknown":
                 self.known = False
-                way_out = "on= or retrywrap.classifiers.register would retry it"
+                way_out = self._way_out or "on= or retrywrap.classifiers.register would retry it"
                 return StopReason.REJECTED, f"no rule knows {kind}; {way_out}"
-            way_out = "results= decides that" if wanted is None else "on= would retry it"
+            way_out = "results= decides that" if wanted is None else self._way_out or "on= would retry it"
             return StopReason.REJECTED, f"{verdict.code.name} is not retryable (rule {verdict.rule}); {way_out}"
         if not self.policy.idempotent and verdict.effect != "none":
             return StopReason.REJECTED, "the attempt may have had an effect, and idempotent=False"
@@ -349,6 +355,8 @@ class RetryContext:
     def _late(self, now: float, wait: float) -> _Stop | None:
         if self.deadline is None or now + wait <= self.deadline:
             return None
+        if now >= self.deadline:
+            return StopReason.TIMED_OUT, f"no time is left for another attempt; {self._time_limit()} is the limit"
         return (
             StopReason.TIMED_OUT,
             f"a wait of {shown_seconds(wait)} s would not end in time; {self._time_limit()} is the limit",
@@ -385,7 +393,8 @@ class RetryContext:
     def _worn_out(self) -> _Stop | None:
         if self._most is None or self.current_retry < self._most:
             return None
-        return StopReason.EXHAUSTED, f"max={self._most} is the limit of retries"
+        limit = f"max={self._most} is the limit of retries" if self._most >= 0 else "retries are switched off here"
+        return StopReason.EXHAUSTED, limit
 
     def _draw(self, throttled: bool, now: float) -> _Stop | None:
         """Draw a retry from every scope, and its price from every budget; give all back where one refuses."""

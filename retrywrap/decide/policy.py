@@ -228,10 +228,8 @@ class RetryPolicy:
         if self.results is None:
             return None
         with importing:
-            from retrywrap.classifiers.asking import ask
-
-        verdict = ask(self.results, result)
-        return None if verdict is None or verdict.code == 0 else verdict
+            from retrywrap.classifiers.asking import judge_result
+        return judge_result(self.results, result)
 
     def replace(self, **changes: Any) -> RetryPolicy:
         """Return a copy with some parameters changed.

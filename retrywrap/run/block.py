@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retrywrap.decide.events import RetryEvent
 from retrywrap.errors import RetryUsageError
+from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, leave, remaining
-from retrywrap.run.calls import begin, succeeded_at_once
+from retrywrap.run.calls import at_most, begin, succeeded_at_once
 from retrywrap.run.drive import Operation, apause, pause, prepare_async, prepare_sync
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from contextvars import Token
 
     from retrywrap.decide.allowance import Allowance
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DONE", "AsyncAttempts", "AsyncBlock", "Attempt", "Block"]
 
 _READY, _HANDED, _RUNNING, DONE = range(4)
-_HOW = "write:  for attempt in retry_scope(…):\n            with attempt:\n                …"
+_HOW = "write: for attempt in retry_scope(…): with attempt: …"
 
 
 class Attempt:
@@ -178,6 +180,7 @@ class AsyncBlock(Attempt):
     """An attempt of the async loop, entered by ``with`` or ``async with``; the waits are made by ``async for``."""
 
     stage = _READY
+    _timer: AbstractAsyncContextManager[None] | None = None
     _pending: tuple[RetryEvent, Exception | None] | None = None
 
     def left(self) -> None:
@@ -232,6 +235,11 @@ class AsyncBlock(Attempt):
                 raise
 
     def __enter__(self) -> AsyncBlock:
+        if self._limits is not None and self.scope.policy.attempt_timeout is not None:
+            raise RetryUsageError("attempt_timeout needs async with attempt: a plain with cannot stop what it holds")
+        return self._enter()
+
+    def _enter(self) -> AsyncBlock:
         if self.stage != _HANDED:
             raise self._misused()
         self.stage = _RUNNING
@@ -248,9 +256,22 @@ class AsyncBlock(Attempt):
         return True
 
     async def __aenter__(self) -> AsyncBlock:
-        return self.__enter__()
+        self._enter()
+        seconds = None if self._limits is None else self.scope.policy.attempt_timeout
+        if seconds is not None:
+            self._timer = clocks.limited(at_most(seconds))
+            await self._timer.__aenter__()
+        return self
 
     async def __aexit__(
         self, kind: Any, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[True, False]:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            try:
+                await timer.__aexit__(kind, error, traceback)
+            except TimeoutError as late:
+                if self.__exit__(type(late), late, late.__traceback__):
+                    return True
+                raise
         return self.__exit__(kind, error, traceback)

@@ -14,7 +14,7 @@ from retrywrap.run.ambient import ambient, leave, remaining
 from retrywrap.run.kinds import is_async
 from retrywrap.run.spec import LAYERS, OperationSpec
 
-__all__ = ["acall", "begin", "build", "call", "succeeded_at_once"]
+__all__ = ["acall", "at_most", "begin", "build", "call", "succeeded_at_once"]
 
 Call = Callable[..., Any]
 
@@ -33,7 +33,10 @@ def _drive() -> Any:
 def build(wrapped: Call, spec: OperationSpec) -> Call:
     """Return the closure that calls `wrapped` and retries it."""
     if is_async(wrapped):
-        return _simple_async(wrapped, spec) if spec.simple else _full_async(wrapped, spec)
+        call = _simple_async(wrapped, spec) if spec.simple else _full_async(wrapped, spec)
+        for name in ("__name__", "__qualname__"):  # a coroutine is called so, where its await was forgotten
+            setattr(call, name, str(getattr(wrapped, name, spec.name)))
+        return call
     return _simple(wrapped, spec) if spec.simple else _full(wrapped, spec)
 
 
@@ -175,13 +178,18 @@ def _limits(policy: RetryPolicy, started: float | None) -> Allowance:
     return Allowance(around, deadline=started + policy.timeout)
 
 
+def at_most(seconds: float) -> float:
+    """Return the seconds that one attempt may take: so many, and no more than what is left to the operation."""
+    left = remaining()
+    return seconds if left is None else min(seconds, left)
+
+
 def _timed(wrapped: Call, seconds: float) -> Call:
     """Limit each attempt to so many seconds, and to what is left to the operation."""
 
     async def attempt(*arguments: Any, **named: Any) -> Any:
-        left = remaining()
-        limit = seconds if left is None else min(seconds, left)
-        return await clocks.limited(wrapped(*arguments, **named), limit)
+        async with clocks.limited(at_most(seconds)):
+            return await wrapped(*arguments, **named)
 
     return attempt
 

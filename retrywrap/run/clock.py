@@ -6,12 +6,23 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from retrywrap.decide.allowance import Allowance
 
-__all__ = ["Clock", "checkpoint", "current", "enable", "enabled", "limited", "replace", "under_trio"]
+__all__ = [
+    "Clock",
+    "checkpoint",
+    "current",
+    "enable",
+    "enabled",
+    "limited",
+    "replace",
+    "under_event_loop",
+    "under_trio",
+]
 
 
 def under_trio() -> bool:
@@ -24,6 +35,12 @@ def under_trio() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def under_event_loop() -> bool:
+    """Whether the caller runs in an event loop, which a blocking wait would stop."""
+    events: Any = sys.modules.get("asyncio.events")
+    return (events is not None and events._get_running_loop() is not None) or ("trio" in sys.modules and under_trio())
 
 
 class Clock:
@@ -113,22 +130,31 @@ async def checkpoint() -> None:
         await asyncio.sleep(0)
 
 
-async def limited(attempt: Awaitable[Any], seconds: float) -> Any:
-    """Await an attempt for at most so many real seconds.
+@asynccontextmanager
+async def limited(seconds: float) -> AsyncIterator[None]:
+    """Limit what runs inside to so many real seconds.
 
     Raises:
-        TimeoutError: The time was over; the attempt was cancelled.
+        TimeoutError: The time was over; what ran inside was cancelled.
     """
-    if not under_trio():
-        import asyncio
+    text = f"the attempt took longer than {seconds:.3g} s"
+    if under_trio():
+        import trio
 
-        async with asyncio.timeout(seconds):
-            return await attempt
-    import trio
+        with trio.move_on_after(seconds) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise TimeoutError(text)
+        return
+    import asyncio
 
-    with trio.move_on_after(seconds):
-        return await attempt
-    raise TimeoutError(f"the attempt took longer than {seconds:g} s")
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired() and not error.args:
+            error.args = (text,)
+        raise
 
 
 _current = Clock()

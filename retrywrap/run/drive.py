@@ -14,11 +14,13 @@ from typing import Any
 
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
 from retrywrap.decide.notes import Note, attach
 from retrywrap.errors import RetryExhausted
 from retrywrap.record.hooks import publish
+from retrywrap.reports import report_once
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, recorders
 from retrywrap.run.oneshot import spent_argument
@@ -26,6 +28,12 @@ from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import LAYERS, OperationSpec
 
 __all__ = ["Operation", "apause", "aretry", "pause", "retry"]
+
+
+_BLOCKS = (
+    "{} is no coroutine function, and waits {} s in the thread of a running event loop, where nothing else goes on "
+    "meanwhile: make it one, or call it by asyncio.to_thread or trio.to_thread.run_sync (said once)"
+)
 
 
 class Operation:
@@ -169,6 +177,8 @@ def pause(operation: Operation, event: RetryEvent | None, error: Exception | Non
         return False
     try:
         if event.wait > 0:
+            if clocks.under_event_loop():
+                report_once(_BLOCKS, _BLOCKS.format(operation.spec.name, shown_seconds(event.wait)), error=False)
             operation.clock.sleep(event.wait, operation.limits)
     except BaseException:
         operation.interrupted(during_attempt=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 from retrywrap.decide.checks import shown
 
 __all__ = ["core", "is_async", "operation_name", "refuse"]
+
+
+# The functions that contextlib's decorators put around a generator function all have one code.
+_MAKERS: tuple[Any, ...] = (contextlib.contextmanager, contextlib.asynccontextmanager)
+_MANAGERS = {make(iter).__code__ for make in _MAKERS}
 
 
 def core(function: Any) -> Any:
@@ -49,6 +55,11 @@ def refuse(function: Any) -> None:
                 "already. Decorate the function that fetches one item or page, or retry a block inside it: "
                 "for attempt in retry_scope(…): with attempt: …"
             )
+    if getattr(function, "__code__", None) in _MANAGERS:
+        raise TypeError(
+            f"{operation_name(function)} makes a context manager, and making one never fails: what fails is entering "
+            "it. Retry the function that it calls, or a block: for attempt in retry_scope(…): with attempt: …"
+        )
     if isinstance(function, property | functools.cached_property | functools.partialmethod):
         kind = type(function).__name__
         raise TypeError(f"a {kind} cannot be called; put @with_retry below @{kind}, on the function itself")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from asyncio.events import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
+from retrywrap.decide.context import RetryContext
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.notes import Note, attach
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
-from retrywrap.errors import DeadlineExceeded, RetryUsageError
+from retrywrap.errors import DeadlineExceeded, RetryUsageError, RetryWrapError
 from retrywrap.record.registry import ErrorRecord, Registry, Stats
 from retrywrap.record.registry import registry as default_registry
 from retrywrap.run import calls
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from retrywrap.decide.allowance import Allowance
     from retrywrap.decide.backoff import Interval, Seconds
     from retrywrap.decide.budget import Budget
-    from retrywrap.decide.context import RetryContext
     from retrywrap.decide.policy import On
 
 __all__ = ["RetryScope", "retry_scope"]
@@ -108,8 +107,16 @@ class RetryScope:
         self._link = self._token = None
         if token is not None:
             leave(token)
-        if isinstance(error, Exception) and not self._used and self._recorder().error_count == 0:
+        if isinstance(error, Exception) and self._could_have_retried(error):
             attach(error, Note.make(_HOW_TO_RETRY, self.name, self._spec.layer, StopReason.REJECTED, 1))
+
+    def _could_have_retried(self, error: Exception) -> bool:
+        """Whether an error left a plain block that another form of the scope would have retried."""
+        if self._used or self._recorder().error_count or isinstance(error, RetryWrapError):
+            return False
+        trial = RetryContext(self.policy.replace(before_retry=None, budget=None))
+        trial.begin(0.0)
+        return not trial.failed(error, 0.0).final
 
     def __enter__(self) -> RetryScope:
         return self._open()
@@ -131,14 +138,20 @@ class RetryScope:
         return self._spec.policy()
 
     def __iter__(self) -> Iterator[Block]:
-        if _get_running_loop() is not None or ("trio" in sys.modules and clocks.under_trio()):
+        if clocks.under_event_loop():
             raise RetryUsageError(
                 "a plain for would block the running event loop; write: async for attempt in retry_scope(…)"
             )
         block = Block()
         block.scope = self
         if not self._spec.simple:
-            block.begin(self._spec.policy())
+            policy = self._spec.policy()
+            if policy.attempt_timeout is not None:
+                raise RetryUsageError(
+                    "attempt_timeout needs async for and async with attempt: a sync block cannot be stopped from "
+                    "outside; retrywrap.remaining() inside it tells what is left"
+                )
+            block.begin(policy)
         try:
             while True:
                 yield block
@@ -329,13 +342,16 @@ class RetryScope:
         """
         return self._recorder().stats(operation)
 
+    def __call__(self, *_: object) -> NoReturn:
+        raise TypeError("a retry_scope is no decorator; write @with_retry(…), with the same parameters")
+
     def __repr__(self) -> str:
         return f"<retry_scope {self.name}: {self.policy!r}>"
 
 
 _HOW_TO_RETRY = (
     "retrywrap: Python cannot run the body of a with block again, and nothing inside it was retried. To retry a block, "
-    "write: for attempt in retry_scope(…): with attempt: …  To retry a call, write: scope.call(function, …)"
+    "write: for attempt in retry_scope(…): with attempt: … To retry a call, write: scope.call(function, …)"
 )
 
 
@@ -401,7 +417,7 @@ else:
             max: Retries *after* the first attempt; inside ``with``, of all operations together. 10 unless configured.
             interval: Seconds between attempts, a backoff, or any re-iterable of seconds; 5 unless configured.
             timeout: Seconds for the whole, waits included.
-            attempt_timeout: Seconds for one attempt; for ``acall`` only.
+            attempt_timeout: Seconds for one attempt; for ``acall`` and ``async for`` only.
             on: Exception type(s), or a predicate, retried in addition to what the classifier says.
             classifier: Asked before the default chain; a `Chain` replaces it.
             results: Judges what calls return, and what ``attempt.set_result()`` is given.
