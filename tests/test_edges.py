@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import gc
@@ -12,6 +13,7 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
 import types
 import warnings
 import weakref
@@ -116,6 +118,155 @@ def test_recursion_through_tasks_does_not_multiply(clock: VirtualClock) -> None:
     with pytest.raises(ExceptionGroup):
         asyncio.run(walk(3))
     assert calls == 3
+
+
+@pytest.mark.parametrize("form", ["gather", "threads", "result", "blocks", "equal blocks", "async blocks", "both"])
+def test_no_form_of_nesting_multiplies(clock: VirtualClock, form: str) -> None:
+    """Levels in tasks and threads, blocks in blocks, their recursion, failures by result: one layer retries."""
+    calls = 0
+
+    def operation(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        raise ConnectionResetError("gone")
+
+    @with_retry(max=2)
+    async def walk(depth: int) -> None:
+        await (asyncio.gather(walk(depth - 1)) if depth else asyncio.to_thread(operation))
+
+    @with_retry(max=2)
+    def pooled(depth: int) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(pooled if depth else operation, depth - 1).result()
+
+    def blocks(depth: int) -> None:
+        for attempt in retry_scope(max=2):
+            with attempt:
+                blocks(depth - 1) if depth else operation()
+
+    def equal_blocks() -> None:
+        for outer in retry_scope(max=2):
+            with outer:
+                for inner in retry_scope(max=2):
+                    with inner:
+                        operation()
+
+    async def async_blocks(depth: int) -> None:
+        async for attempt in retry_scope(max=2):
+            async with attempt:
+                await async_blocks(depth - 1) if depth else operation()
+
+    @with_retry(max=2)
+    def both(depth: int) -> None:
+        for attempt in retry_scope(max=2):
+            with attempt:
+                both(depth - 1) if depth else operation()
+
+    @with_retry(max=2, results=return_codes)
+    def code() -> int:
+        nonlocal calls
+        calls += 1
+        return -6
+
+    run = {
+        "gather": lambda: asyncio.run(walk(2)),
+        "threads": lambda: pooled(2),
+        "result": with_retry(max=2, on=Exception)(lambda: code()),
+        "blocks": lambda: blocks(2),
+        "equal blocks": equal_blocks,
+        "async blocks": lambda: asyncio.run(async_blocks(2)),
+        "both": lambda: both(2),
+    }
+    with pytest.raises((ConnectionResetError, RetryExhausted)):
+        run[form]()
+    assert calls == 3
+
+
+@pytest.mark.parametrize("form", ["function", "two functions", "block", "coroutine", "call"])
+def test_an_error_object_that_is_raised_again_is_no_nested_one(clock: VirtualClock, form: str) -> None:
+    """What an operation that is over left on an exception object does not keep a later one from its retries."""
+    saved = ConnectionResetError("saved")
+    calls = 0
+
+    def fail() -> None:
+        nonlocal calls
+        calls += 1
+        raise saved
+
+    async def afail() -> None:
+        fail()
+
+    def block() -> None:
+        for attempt in retry_scope(max=2):
+            with attempt:
+                fail()
+
+    function = with_retry(max=2)(fail)
+    coroutine = with_retry(max=2)(afail)
+    operations = {
+        "function": [function] * 3,
+        "two functions": [with_retry(max=2)(fail) for _ in range(3)],
+        "block": [block] * 3,
+        "coroutine": [lambda: asyncio.run(coroutine())] * 3,
+        "call": [lambda: retry_scope(max=2).call(fail)] * 3,
+    }[form]
+    for number, operation in enumerate(operations, 1):
+        with pytest.raises(ConnectionResetError):
+            operation()
+        assert calls == 3 * number
+
+
+@pytest.mark.parametrize("parameters", [{"max": 0}, {"interval": []}, {"max": 0, "timeout": 3}, {"max": 2}], ids=repr)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_no_end_keeps_an_argument_alive(clock: VirtualClock, parameters: dict[str, Any], is_async: bool) -> None:
+    """However an operation ends: once the caller has dropped the error, nothing is left for the garbage collector."""
+
+    class Big:
+        """Is to go."""
+
+    async def acall(big: Big) -> None:
+        raise ConnectionResetError("gone")
+
+    def call(big: Big) -> None:
+        raise ConnectionResetError("gone")
+
+    def one() -> weakref.ref[Big]:
+        big = Big()
+        with contextlib.suppress(ConnectionResetError):
+            coroutine = acalled(big) if is_async else called(big)
+            while True:  # no loop of asyncio's, which makes cycles of its own
+                coroutine.send(None)
+        return weakref.ref(big)
+
+    called, acalled = with_retry(**parameters)(call), with_retry(**parameters)(acall)
+    one()
+    gc.collect()
+    gc.disable()
+    try:
+        assert one()() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_one_exception_object_does_not_grow_in_blocks(clock: VirtualClock, is_async: bool) -> None:
+    """An object that is raised again and again keeps the frames of its last way."""
+    saved = ConnectionResetError("saved")
+
+    def block() -> None:
+        for attempt in retry_scope(max=50):
+            with attempt:
+                raise saved
+
+    async def ablock() -> None:
+        async for attempt in retry_scope(max=50):
+            async with attempt:
+                raise saved
+
+    with pytest.raises(ConnectionResetError) as caught:
+        asyncio.run(ablock()) if is_async else block()
+    assert len(list(traceback.walk_tb(caught.value.__traceback__))) < 12
 
 
 def test_an_error_that_on_knows_is_not_unknown(clock: VirtualClock, events: list[RetryEvent]) -> None:

@@ -179,13 +179,13 @@ def test_reraise_false_wraps_the_last_exception(clock: VirtualClock) -> None:
 
 def test_a_success_at_once_touches_nothing(events: list[RetryEvent], monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that succeeds at once makes no machine, reads no clock and tells nobody."""
-    from retrywrap.run import calls
     from retrywrap.run import clock as clocks
+    from retrywrap.run import drive
 
     def forbidden(*_: Any, **__: Any) -> None:
         raise AssertionError("touched on the happy path")
 
-    monkeypatch.setattr(calls, "_drive", forbidden)
+    monkeypatch.setattr(drive, "Operation", forbidden)
     monkeypatch.setattr(clocks.Clock, "now", forbidden)
     monkeypatch.setattr(clocks.Clock, "epoch", forbidden)
     assert with_retry(lambda: 5)() == 5

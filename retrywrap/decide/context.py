@@ -342,9 +342,8 @@ class RetryContext:
         inner = given_up(error, self.layer)
         if inner is None:
             return None
-        detail = (
-            f"{inner.operation} inside made {inner.attempts} attempts already; nested='multiply' would retry here too"
-        )
+        operation, attempts = inner
+        detail = f"{operation} inside made {attempts} attempts already; nested='multiply' would retry here too"
         return StopReason.NESTED_REFUSED, detail
 
     def _cancelled(self) -> _Stop | None:

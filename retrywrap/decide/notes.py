@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from retrywrap.classifiers.guard import read
 from retrywrap.decide.events import StopReason
+from retrywrap.errors import RetryExhausted
 
-__all__ = ["Note", "attach", "given_up"]
+__all__ = ["LAYERS", "Note", "attach", "given_up", "traceback_of"]
 
 _MOST_CAUSES = 50
+
+LAYERS: set[CodeType] = set()
+"""The code of every frame that stands for a decorated function or a scope's call."""
+
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
 class Note(str):
@@ -18,14 +26,12 @@ class Note(str):
     layer: object
     reason: StopReason
     attempts: int
-    recursive: bool
 
     @classmethod
     def make(cls, text: str, operation: str, layer: object, reason: StopReason, attempts: int) -> Note:
-        """Return a note with its facts beside its text; ``recursive``, set later: it was running inside itself."""
+        """Return a note with its facts beside its text."""
         note = cls(text)
         note.operation, note.layer, note.reason, note.attempts = operation, layer, reason, attempts
-        note.recursive = False
         return note
 
 
@@ -43,16 +49,18 @@ def attach(error: BaseException, note: Note) -> None:
 
 def _replaces(new: Note, old: Note) -> bool:
     """Whether a note takes the place of another; what an inner level of a recursion exhausted stays for outer ones."""
-    still_needed = new.reason is StopReason.NESTED_REFUSED and old.recursive
+    still_needed = new.reason is StopReason.NESTED_REFUSED and old.reason is StopReason.EXHAUSTED
     return new.layer == old.layer and not still_needed
 
 
-def given_up(error: BaseException, layer: object) -> Note | None:
-    """Return the note of an inner operation that had exhausted its retries on this error, if there is one.
+def given_up(error: BaseException, layer: object) -> tuple[str, int] | None:
+    """Return the name and the attempts of an inner operation that had exhausted its retries on this error.
 
-    Looks at the error, at the errors in its group, and along ``__cause__``. A note of the same layer counts only
-    where it was running inside itself, or where it is found inside of the error (a task of its own gave up on it): else
-    it is a leftover on an exception object that a later call raised again.
+    Looks at the error, at the errors in its group, and along ``__cause__``. What an operation before this one left on
+    an exception object that is now raised again does not count.
+
+    Returns:
+        None where there is none.
     """
     pending: list[BaseException] = [error]
     seen: set[int] = set()
@@ -61,22 +69,62 @@ def given_up(error: BaseException, layer: object) -> Note | None:
         if id(current) in seen:
             continue
         seen.add(id(current))
-        for note in _notes(current):
-            if isinstance(note, Note) and _counts(note, None if current is not error else layer):
-                return note
-        if isinstance(current, BaseExceptionGroup):
-            pending.extend(current.exceptions[:_MOST_CAUSES])
-        if current.__cause__ is not None:
-            pending.append(current.__cause__)
+        found = _exhausted(current, error, layer)
+        if found:
+            return found
+        if issubclass(type(current), BaseExceptionGroup):
+            pending.extend(e for e in _members(current) if issubclass(type(e), BaseException))
+        cause = read(current, "__cause__")
+        if issubclass(type(cause), BaseException):
+            pending.append(cause)
     return None
 
 
-def _counts(note: Note, layer: object) -> bool:
-    if note.reason is not StopReason.EXHAUSTED or note.attempts < 2:
-        return False
-    return note.recursive or note.layer != layer
+def _exhausted(current: BaseException, error: BaseException, layer: object) -> tuple[str, int] | None:
+    if type(current) is RetryExhausted and current.reason == StopReason.EXHAUSTED.value and current.attempts > 1:
+        return current.operation, current.attempts
+    for note in _notes(current):
+        if isinstance(note, Note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1:
+            if current is error and _is_left_over(error, of_this_layer=note.layer == layer):
+                continue
+            return note.operation, note.attempts
+    return None
+
+
+def _is_left_over(error: BaseException, *, of_this_layer: bool) -> bool:
+    """Whether a note tells of an operation that had ended before this one began.
+
+    The traceback says it, whose first entry is the frame that looks: what an inner operation let out comes through that
+    one's frame. An object that was raised before brings its old entries along, which begin where it was caught then: in
+    this frame or in one of its callers. Without either, other layers count, and an older run of this one does not.
+    """
+    entry = traceback_of(error)
+    if entry is None:
+        return of_this_layer
+    callers: set[FrameType] = set()
+    frame: FrameType | None = entry.tb_frame
+    while frame is not None:
+        callers.add(frame)
+        frame = frame.f_back
+    while (entry := entry.tb_next) is not None:
+        if entry.tb_frame in callers:
+            return True
+        if entry.tb_frame.f_code in LAYERS:
+            return False
+    return of_this_layer
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return an exception's traceback, whatever its class makes of the attribute."""
+    traceback: TracebackType | None = _TRACEBACK.__get__(error)
+    return traceback
+
+
+def _members(group: Any) -> list[Any]:
+    members = read(group, "exceptions")
+    return list(members[:_MOST_CAUSES]) if type(members) in (list, tuple) else []
 
 
 def _notes(error: BaseException) -> list[Any]:
-    notes = getattr(error, "__notes__", None)
-    return list(notes) if isinstance(notes, list | tuple) else []
+    notes = read(error, "__notes__")
+    return list(notes) if type(notes) in (list, tuple) else []

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.notes import LAYERS
 from retrywrap.decide.policy import RetryPolicy
-from retrywrap.locks import importing
 from retrywrap.run import clock as clocks
+from retrywrap.run import drive
 from retrywrap.run.ambient import ambient, leave, remaining
 from retrywrap.run.kinds import is_async
-from retrywrap.run.spec import LAYERS, OperationSpec
+from retrywrap.run.opening import retried_awaitable
+from retrywrap.run.spec import OperationSpec
 
 __all__ = ["acall", "at_most", "begin", "build", "call", "succeeded_at_once"]
 
@@ -21,13 +23,6 @@ Call = Callable[..., Any]
 _NEVER_AWAITABLE = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset}
 )
-
-
-def _drive() -> Any:
-    """Return the loops: a program that never fails never needs them."""
-    with importing:
-        from retrywrap.run import drive
-    return drive
 
 
 def build(wrapped: Call, spec: OperationSpec) -> Call:
@@ -47,7 +42,6 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            drive = _drive()
             operation = drive.Operation(spec)
             if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
@@ -66,7 +60,6 @@ def _simple_async(wrapped: Call, spec: OperationSpec) -> Call:
         try:
             return await wrapped(*arguments, **named)
         except Exception as error:
-            drive = _drive()
             operation = drive.Operation(spec)
             if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
@@ -104,7 +97,6 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            drive = _drive()
             operation = drive.Operation(spec, started=started, limits=limits)
             if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
@@ -115,7 +107,6 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            drive = _drive()
             operation = drive.Operation(spec, started=started, limits=limits)
             drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return drive.retry(operation, wrapped, arguments, named)
@@ -134,7 +125,6 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
         try:
             result = await attempt(*arguments, **named)
         except Exception as error:
-            drive = _drive()
             operation = drive.Operation(spec, started=started, limits=limits)
             if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
@@ -143,7 +133,6 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            drive = _drive()
             operation = drive.Operation(spec, started=started, limits=limits)
             await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return await drive.aretry(operation, attempt, arguments, named)
@@ -196,8 +185,6 @@ def _timed(wrapped: Call, seconds: float) -> Call:
 
 def _awaited(first: Any, wrapped: Call, spec: OperationSpec, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Retry what a sync function's awaitable does."""
-    with importing:
-        from retrywrap.run.opening import retried_awaitable
     whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named))
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(first, asyncio.Future):

@@ -7,9 +7,7 @@ it, so that a later error has no ``__context__`` which its own code did not give
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from types import FrameType, TracebackType
 from typing import Any
 
 from retrywrap.classifiers.verdict import Verdict
@@ -17,7 +15,7 @@ from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
-from retrywrap.decide.notes import Note, attach
+from retrywrap.decide.notes import Note, attach, traceback_of
 from retrywrap.errors import RetryExhausted
 from retrywrap.record.hooks import publish
 from retrywrap.reports import report_once
@@ -25,7 +23,7 @@ from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient, recorders
 from retrywrap.run.oneshot import spent_argument
 from retrywrap.run.opening import retried_awaitable
-from retrywrap.run.spec import LAYERS, OperationSpec
+from retrywrap.run.spec import OperationSpec
 
 __all__ = ["Operation", "apause", "aretry", "pause", "retry"]
 
@@ -71,6 +69,8 @@ class Operation:
             RetryExhausted: It is to come out, and the policy says ``reraise=False``.
         """
         event = self.context.failed(error, self.clock.now(), spent=self._spent(arguments, named))
+        if self.context.attempts > 1:
+            _forget_stale_traceback(error)
         self._publish(event)
         if event.final:
             self._let_out(error, event)
@@ -131,7 +131,6 @@ class Operation:
     def _let_out(self, error: Exception, event: RetryEvent) -> None:
         reason = event.reason or StopReason.EXHAUSTED
         note = Note.make(explain_end(event), event.operation, self.context.layer, reason, event.attempt)
-        note.recursive = note.reason is StopReason.EXHAUSTED and _runs_inside_itself(self.spec)
         attach(error, note)
         if not self.context.policy.reraise:
             raise self._exhausted(event, None) from error
@@ -148,24 +147,15 @@ class Operation:
         )
 
 
-def _runs_inside_itself(spec: OperationSpec) -> bool:
-    """Whether the stack holds a second call of the same decorated function."""
-    frame: FrameType | None = sys._getframe(1)
-    found = 0
-    while frame is not None:
-        if frame.f_code in LAYERS and frame.f_locals["spec"].layer == spec.layer:
-            found += 1
-        frame = frame.f_back
-    return found > 1
-
-
-def forget_stale_traceback(error: BaseException, frame: FrameType) -> None:
+def _forget_stale_traceback(error: BaseException) -> None:
     """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
 
-    All attempts are called from `frame`, the first one from its caller: a second entry of either begins the old part.
+    All attempts are called from the frame of the first entry, the first one from its caller: a second entry of either
+    begins the old part.
     """
-    entry: TracebackType | None = error.__traceback__
-    while entry is not None and entry.tb_next is not None:
+    entry = traceback_of(error)
+    frame = None if entry is None else entry.tb_frame
+    while frame is not None and entry is not None and entry.tb_next is not None:
         if entry.tb_next.tb_frame is frame or entry.tb_next.tb_frame is frame.f_back:
             entry.tb_next = None
         entry = entry.tb_next
@@ -232,7 +222,6 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
                 prepare_sync(prepare, operation.context)
             result = call(*arguments, **named)
         except Exception as error:
-            forget_stale_traceback(error, sys._getframe())
             if not pause(operation, operation.failed(error, arguments, named), error):
                 raise
             continue
@@ -275,7 +264,6 @@ async def aretry(
                 await prepare_async(prepare, operation.context)
             result = await call(*arguments, **named)
         except Exception as error:
-            forget_stale_traceback(error, sys._getframe())
             if not await apause(operation, operation.failed(error, arguments, named), error):
                 raise
             continue

@@ -283,7 +283,7 @@ class RetryScope:
 
     def block_spec(self) -> OperationSpec:
         """Return the spec of a block's operation."""
-        return self._spec.named(self.name)
+        return self._spec.named(self.name, anew=True)
 
     def remaining(self) -> float | None:
         """Return the seconds left to the scope and all around it, never below 0.0; None: no limit, or not entered."""

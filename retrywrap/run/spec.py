@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from types import CodeType
 from typing import Any
 
 from retrywrap.decide import policy as policies
@@ -13,14 +12,10 @@ from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy, resolve
 from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
 
-__all__ = ["LAYERS", "PARAMETERS", "OperationSpec", "unknown_parameter"]
+__all__ = ["PARAMETERS", "OperationSpec", "unknown_parameter"]
 
 PARAMETERS = (*DEFAULTS, "policy", "registry", "name")
 """What `with_retry` and `retry_scope` can be given."""
-
-
-LAYERS: set[CodeType] = set()
-"""The code of every frame that stands for a decorated function, with its `OperationSpec` in the variable ``spec``."""
 
 _numbers = itertools.count(1)
 
@@ -84,13 +79,15 @@ class OperationSpec:
         """What tells this layer of retries from others: two may have one name, and a scope may call many functions."""
         return self._number, self.name
 
-    def named(self, name: str) -> OperationSpec:
-        """Return the same under another name."""
+    def named(self, name: str, *, anew: bool = False) -> OperationSpec:
+        """Return the same under another name; `anew`, as a layer of its own."""
         other = OperationSpec.__new__(OperationSpec)
         for slot in OperationSpec.__slots__:
             if hasattr(self, slot):  # the policy of one that is named is not known yet
                 setattr(other, slot, getattr(self, slot))
         other.name = name
+        if anew:
+            other._number = next(_numbers)
         return other
 
     def settings(self) -> dict[str, Any]:
