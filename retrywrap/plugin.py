@@ -238,11 +238,26 @@ def backup_execute_with_retry(
     context.operation = _operation_name(operation)
     spec = OperationSpec({}, context.policy, context.operation, context.registry)
     run = Operation(spec, context=context)
+    returned: list[Any] = []
+
+    def attempt() -> Any:
+        """Call it with the same data each time, as the contract does, even where the last attempt has used it up."""
+        result = operation(user_data)
+        if hasattr(type(result), "__await__"):
+            returned.append(result)
+            raise TypeError(f"{context.operation} returned an awaitable")
+        return result
+
     try:
-        retry(run, operation, (user_data,), {})
+        retry(run, attempt, (), {})
     except Exception:  # the code tells it; the registry keeps its text
-        return int(context.last_error)
-    return int(ErrorCode.SUCCESS)
+        if not returned:
+            return int(context.last_error)
+    else:
+        return int(ErrorCode.SUCCESS)
+    if _inspect.iscoroutine(returned[0]):
+        returned[0].close()
+    raise TypeError(f"operation must be a plain function; {context.operation} returned {_shown(returned[0])}")
 
 
 def backup_should_retry(context: BackupRetryContext | None, error_code: int) -> bool:

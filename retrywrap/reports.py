@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
@@ -29,16 +30,33 @@ def report_once(who: object, text: str, *, error: bool = True) -> None:
         _reported[id(who)] = weakref.ref(who)
     except TypeError:  # of a type without weak references; to hold it would be to keep it alive
         _reported[id(who)] = None
-    with importing:
-        import logging
-
     try:
+        with importing:
+            import logging
+
         if error:
-            logging.getLogger("retrywrap").error(text, exc_info=True)
+            logging.getLogger("retrywrap").error(text + _what_happened())
         else:
             logging.getLogger("retrywrap").warning(text)
     except Exception:  # a broken logging handler must not do what the culprit was kept from doing
         return
+
+
+def _what_happened() -> str:
+    """Return the traceback of the exception being handled, its message redacted.
+
+    Its context is the operation's own error, whose text is for nobody's eyes as it is.
+    """
+    broken = sys.exc_info()[1]
+    if broken is None:
+        return ""
+    with importing:
+        import traceback
+
+        from retrywrap.classifiers.guard import dotted_name
+        from retrywrap.classifiers.redact import safe_message
+    frames = "".join(traceback.format_tb(broken.__traceback__))
+    return f"\nTraceback (most recent call last):\n{frames}{dotted_name(type(broken))}: {safe_message(broken)}"
 
 
 def _is_known(who: object) -> bool:

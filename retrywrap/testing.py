@@ -20,6 +20,7 @@ __all__ = ["VirtualClock", "disabled", "reset"]
 _lock = new_lock()
 _clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and the virtual ones, the newest in force
 _disabled = 0
+_MOST_LOOKS = 10_000
 
 
 class VirtualClock(clocks.Clock):
@@ -59,11 +60,20 @@ class VirtualClock(clocks.Clock):
         if self._random >= 1:
             raise ValueError(f"random must be a number in [0, 1); got {shown(random)}")
         self._elapsed = 0.0
+        self._looks = 0
         self._lock = new_lock()
         self.waits: list[float] = []
 
     def now(self) -> float:
-        """Return the virtual seconds since the clock was made."""
+        """Return the virtual seconds since the clock was made.
+
+        Whoever looks ten thousand times while no time passes, as a loop without waits does until its timeout, sees a
+        millisecond pass at each look from then on: it would not end otherwise.
+        """
+        self._looks += 1
+        if self._looks > _MOST_LOOKS:
+            with self._lock:
+                self._elapsed += 0.001
         return self._elapsed
 
     def epoch(self) -> float:
@@ -87,6 +97,7 @@ class VirtualClock(clocks.Clock):
         passed = check_seconds(seconds, "seconds")
         with self._lock:
             self._elapsed += passed
+            self._looks = 0
 
     def sleep(self, seconds: float, limits: Allowance) -> None:
         """Record a wait and let its time pass; nothing passes where it was cancelled before it began.
@@ -100,6 +111,7 @@ class VirtualClock(clocks.Clock):
         with self._lock:
             self.waits.append(seconds)
             self._elapsed += seconds
+            self._looks = 0
 
     async def asleep(self, seconds: float, limits: Allowance) -> None:
         """The same as `sleep`, after letting other tasks run once.

@@ -114,13 +114,11 @@ def test_a_listener_that_raises_changes_no_outcome(clock: VirtualClock, caplog: 
             end()
     assert caught.value.__context__ is None
     assert len(calls) == len(heard) == 4
-    reports = [record for record in caplog.records if record.exc_info]
-    [report] = reports
+    [report] = [record for record in caplog.records if "Traceback" in record.getMessage()]
     assert (report.name, report.levelno) == ("retrywrap", logging.ERROR)
     assert "broken" in report.getMessage()
     assert "retry.scheduled" in report.getMessage()
-    assert report.exc_info is not None
-    assert report.exc_info[0] is ZeroDivisionError
+    assert "builtins.ZeroDivisionError: " in report.getMessage()
 
 
 def _raise(error: Exception) -> None:
@@ -155,7 +153,7 @@ def test_a_recorder_that_raises_changes_no_outcome(clock: VirtualClock, caplog: 
     assert with_retry(max=1, interval=1, registry=Broken())(fails_once())() == "done"
     end()
     assert len(heard) == 2
-    assert len([record for record in caplog.records if record.exc_info]) == 1
+    assert len([record for record in caplog.records if "Traceback" in record.getMessage()]) == 1
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])

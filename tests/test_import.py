@@ -65,13 +65,55 @@ def test_importing_loads_few_modules_of_others() -> None:
     assert len(others) <= 6, sorted(others)
 
 
-def test_decorating_and_succeeding_loads_no_part_that_only_failures_need() -> None:
-    """The first decoration loads the proxies and the configuration; all else waits for the first failure."""
+def test_decorating_loads_what_a_failure_needs() -> None:
+    """The first decoration loads all that decides on a failure; structlog and the entry points wait for the first."""
     code = "import retrywrap\n@retrywrap.with_retry\ndef f(): pass\nf()"
+    needed = {"proxy": "run", "drive": "run", "context": "decide", "chain": "classifiers", "oserrors": "classifiers"}
     loaded = loaded_by(code)
-    assert {"retrywrap.run.proxy", "retrywrap.config"} <= loaded
-    late = {"structlog", "logging", "retrywrap.run.drive", "retrywrap.decide.context", "retrywrap.classifiers.chain"}
-    assert not late & loaded
+    assert {f"retrywrap.{floor}.{name}" for name, floor in needed.items()} <= loaded
+    assert not {"structlog", "logging"} & loaded
+    assert not {name for name in loaded_by("import retrywrap") for part in needed if name.endswith(f".{part}")}
+
+
+FIRST = """
+import errno, os, resource
+import retrywrap
+from retrywrap.testing import VirtualClock
+
+@retrywrap.with_retry(max=2, interval=1)
+def use():
+    if not given_back:
+        given_back.append(os.close(held.pop()))
+        os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+
+given_back = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+with VirtualClock() as clock:
+    held = []
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        use()
+print(clock.waits, retrywrap.registry.stats().recovered, retrywrap.registry.last_error.code.name)
+"""
+
+
+def test_the_first_failure_of_a_process_may_be_for_want_of_descriptors() -> None:
+    """No module can be read then; the error is judged, recorded and retried as any other."""
+    ran = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stdout == "[1.0] 1 FILE_IO\n", ran.stderr
+
+
+def test_a_failure_at_the_end_of_the_interpreter_comes_out_as_it_is() -> None:
+    """Where nothing can be imported any more, the operation's own error is what is seen."""
+    code = (
+        "import retrywrap\n@retrywrap.with_retry(max=0)\ndef f():\n    raise ConnectionResetError('gone')\n"
+        "class Late:\n    def __del__(self, f=f): f()\nimport builtins\nbuiltins.late = Late()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "ConnectionResetError: gone" in ran.stderr
+    assert "ImportError" not in ran.stderr
 
 
 def test_a_first_failure_loads_structlog() -> None:

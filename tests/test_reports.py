@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -40,12 +41,47 @@ def report(who: object, text: str = "it raised") -> None:
 
 
 def test_a_report_is_an_error_of_our_logger_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    """The text goes to the logger ``retrywrap``, as it is, with the exception that is being handled."""
+    """The text goes to the logger ``retrywrap``, as it is, with what is known of the exception being handled."""
     report(Culprit(), "100% of %s raised")
     [record] = caplog.records
-    assert (record.name, record.levelno, record.getMessage()) == ("retrywrap", logging.ERROR, "100% of %s raised")
-    assert record.exc_info is not None
-    assert record.exc_info[0] is LookupError
+    assert (record.name, record.levelno) == ("retrywrap", logging.ERROR)
+    first, *middle, last = record.getMessage().splitlines()
+    assert first == "100% of %s raised"
+    assert middle[0] == "Traceback (most recent call last):"
+    assert "in report" in middle[1]
+    assert last == "builtins.LookupError: the cause"
+
+
+def test_a_report_tells_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """Not the culprit's own, and nothing of the operation's error, in whose handling it failed."""
+    secret = "hunter"
+    try:
+        try:
+            raise ConnectionResetError(f"cannot reach https://admin:{secret}2@db.example/x\nforged line")
+        except ConnectionResetError as error:
+            error.args = (f"https://admin:{secret}3@db.example\nforged, too",)
+            raise RuntimeError(*error.args)  # noqa: B904  # the context is what must not be shown
+    except RuntimeError:
+        report_once(Culprit(), "it raised")
+    assert "RuntimeError: https://" in caplog.text
+    assert "hunter" not in caplog.text
+    assert "\nforged" not in caplog.text
+
+
+def test_a_report_outside_of_a_failure_is_the_text_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Where no exception is being handled there is none to show; a warning never shows one."""
+    report_once(Culprit(), "odd")
+    report_once(Culprit(), "slow", error=False)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "odd"),
+        ("WARNING", "slow"),
+    ]
+
+
+def test_where_logging_cannot_be_loaded_nothing_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the interpreter, or without a file descriptor to read the module."""
+    monkeypatch.setitem(sys.modules, "logging", None)
+    report(Culprit())
 
 
 def test_the_same_culprit_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:

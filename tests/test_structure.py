@@ -28,7 +28,7 @@ FLOORS = {
     "codes": 0,
     "errors": 0,
     "locks": 0,
-    "reports": 0,
+    "reports": 1,
     "classifiers": 1,
     "decide": 2,
     "record": 3,

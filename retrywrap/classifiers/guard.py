@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["exact_int", "is_error", "key_of", "lineage", "read", "text_of", "type_name"]
+__all__ = ["dotted_name", "exact_int", "is_error", "key_of", "lineage", "read", "text_of", "type_name"]
 
 # The slots of `type` itself, because a metaclass may lie about them or raise.
 _MRO = type.__dict__["__mro__"].__get__
@@ -48,6 +48,15 @@ def type_name(cls: type) -> str:
     """Return a class's qualified name, without its module."""
     name: str = _QUALNAME(cls)
     return name
+
+
+def dotted_name(cls: type) -> str:
+    """Return a class's name after that of its module: ``http.client.IncompleteRead``."""
+    try:
+        module: Any = _MODULE(cls)
+    except AttributeError:  # it was made where there is no module name
+        module = None
+    return f"{module}.{_QUALNAME(cls)}" if issubclass(type(module), str) else type_name(cls)
 
 
 def key_of(cls: type) -> tuple[str, str]:

@@ -22,13 +22,14 @@ class Allowance:
     Attributes:
         name: The scope's name; None for a link that only carries a deadline.
         max: Retries that all operations inside may make together; None: not counted.
-        deadline: The clock's seconds at which time is over, of this link and all around it; None: no limit.
+        own_deadline: The clock's seconds at which this link's time is over; None: no limit of its own.
+        closed: What it was made for is over; code that still stands under it is not limited by it any more.
         budget: The scope's retry budget; None: none.
         parent: The link around this one.
         used: Retries drawn so far.
     """
 
-    __slots__ = ("_cancelled", "_lock", "_wakers", "budget", "deadline", "max", "name", "parent", "used")
+    __slots__ = ("_cancelled", "_lock", "_wakers", "budget", "closed", "max", "name", "own_deadline", "parent", "used")
 
     def __init__(
         self,
@@ -37,11 +38,11 @@ class Allowance:
         name: str | None = None,
         deadline: float | None = None,
     ) -> None:
-        outer: float | None = None if parent is None else parent.deadline
         self.parent = parent
         self.name = name
         self.max: int | None = None
-        self.deadline: float | None = min((d for d in (deadline, outer) if d is not None), default=None)
+        self.own_deadline = deadline
+        self.closed = False
         self.budget: Budget | None = None
         self.used = 0
         self._lock: AbstractContextManager[object] | None = None
@@ -55,11 +56,22 @@ class Allowance:
         self._lock = None if max is None else new_lock()
 
     def links(self) -> Iterator[Allowance]:
-        """Yield this link and those around it, innermost first."""
+        """Yield this link and those around it, innermost first, but those that are closed."""
         link: Allowance | None = self
         while link is not None:
-            yield link
+            if not link.closed:
+                yield link
             link = link.parent
+
+    @property
+    def deadline(self) -> float | None:
+        """The clock's seconds at which time is over, of this link and all around it; None: no limit."""
+        deadlines = (link.own_deadline for link in self.links())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def close(self) -> None:
+        """End it: code that still stands under it, because its end came elsewhere, is not limited by it any more."""
+        self.closed = True
 
     @property
     def cancelled(self) -> bool:

@@ -33,8 +33,10 @@ from __future__ import annotations
 import random as chance
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from retrywrap.classifiers.chain import DEFAULT
+from retrywrap.classifiers.guard import dotted_name
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import PROCESS, Allowance
@@ -227,8 +229,8 @@ class RetryContext:
             raise TypeError(f"error must be an Exception, as an attempt raises them; got {shown(error)}")
         check_clock(now)
         _check_spent(spent)
-        verdict = self.policy.chain(error)
-        self._note_failure(verdict, f"{type(error).__module__}.{type(error).__qualname__}")
+        verdict = (self.policy.own_chain or DEFAULT)(error)
+        self._note_failure(verdict, dotted_name(type(error)))
         wanted = self._wanted(error)
         stop = self._judge(verdict, wanted) or self._nested(error) or self._used_up(spent)
         return self._end(stop, now) if stop else self._schedule(verdict, wanted, now)
@@ -301,7 +303,7 @@ class RetryContext:
         """Return what ``on=`` says: False, True, or the seconds to wait."""
         predicate = self.policy.on_predicate
         if predicate is None:
-            named = isinstance(error, self.policy.on_types)
+            named = issubclass(type(error), self.policy.on_types)
             self._way_out = "on= does not name it" if self.policy.on_types and not named else ""
             return named
         try:
@@ -352,7 +354,7 @@ class RetryContext:
         return StopReason.CANCELLED, "the scope was cancelled or retrywrap was shut down"
 
     def _late(self, now: float, wait: float) -> _Stop | None:
-        if self.deadline is None or now + wait <= self.deadline:
+        if self.deadline is None or (now < self.deadline and now + wait <= self.deadline):
             return None
         if now >= self.deadline:
             return StopReason.TIMED_OUT, f"no time is left for another attempt; {self._time_limit()} is the limit"
@@ -376,7 +378,7 @@ class RetryContext:
         except StopIteration:
             return self._end((StopReason.EXHAUSTED, "its interval= has no further wait"), now)
         except Exception as broken:  # the user's own iterable: its fault must not hide the operation's error
-            return self._end((StopReason.EXHAUSTED, f"its interval= failed: {broken!r}"), now)
+            return self._end((StopReason.EXHAUSTED, f"its interval= failed: {shown(broken)}"), now)
         if isinstance(wanted, float):
             wait = wanted
         elif verdict.retry_after is not None:
@@ -405,10 +407,10 @@ class RetryContext:
                 return StopReason.EXHAUSTED, f"the scope {link.name} has no retries left of max={link.max}"
             self._drawn.append(link)
         for budget in self._budgets():
-            price = budget.withdraw(now, throttled)
+            price = ask_budget(budget, budget.withdraw, now, throttled)
             if price is None:
                 self._give_back()
-                return StopReason.BUDGET_DENIED, f"{budget!r} has nothing left for a retry"
+                return StopReason.BUDGET_DENIED, f"{shown(budget)} has nothing left for a retry"
             self._paid.append((budget, price))
         return None
 
@@ -417,7 +419,7 @@ class RetryContext:
         for link in self._drawn:
             link.restore()
         for budget, price in self._paid:
-            budget.restore(price)
+            ask_budget(budget, budget.restore, price)
         self._drawn, self._paid = [], []
 
     def _budgets(self) -> list[Budget]:
@@ -427,10 +429,10 @@ class RetryContext:
     def _succeeded(self, now: float) -> RetryEvent | None:
         self.attempts += 1
         for budget, price in self._paid:
-            budget.succeeded(price)
+            ask_budget(budget, budget.succeeded, price)
         if self.attempts == 1:
             if self.policy.budget is not None:
-                self.policy.budget.succeeded(None)
+                ask_budget(self.policy.budget, self.policy.budget.succeeded, None)
             self.state = RetryState.SUCCESS
             return None
         stop = (StopReason.RECOVERED, f"attempt {self.attempts} succeeded")
@@ -468,6 +470,15 @@ class RetryContext:
 
     def _scope_name(self) -> str | None:
         return next((link.name for link in self._limits.links() if link.name is not None), None)
+
+
+def ask_budget(budget: Budget, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a budget's method says; None, so a refusal, where it fails: it must not hide the outcome."""
+    try:
+        return method(*arguments)
+    except Exception:
+        report_once(budget, f"the budget {shown(budget)} failed; it allows no retry, and operations go on")
+        return None
 
 
 def _check_spent(spent: object) -> None:

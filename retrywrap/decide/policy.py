@@ -132,7 +132,6 @@ class RetryPolicy:
     """
 
     __slots__ = (
-        "_chain",
         "_given",
         "attempt_timeout",
         "backoff",
@@ -143,6 +142,7 @@ class RetryPolicy:
         "nested",
         "on_predicate",
         "on_types",
+        "own_chain",
         "reraise",
         "results",
         "timeout",
@@ -155,7 +155,7 @@ class RetryPolicy:
     attempt_timeout: float | None
     on_types: tuple[type[Exception], ...]
     on_predicate: Callable[[Exception], Any] | None
-    _chain: Chain | None
+    own_chain: Chain | None
     results: Callable[[Any], Any] | None
     idempotent: bool
     nested: Literal["once", "multiply"]
@@ -188,7 +188,7 @@ class RetryPolicy:
             "attempt_timeout": _check_attempt_timeout(attempt_timeout),
             "on_types": on_types,
             "on_predicate": on_predicate,
-            "_chain": None if classifier is None else _load_chain(classifier),
+            "own_chain": None if classifier is None else _load_chain(classifier),
             "results": _check_sync(results, "results", "the returned value and returns a Verdict, or None for success"),
             "idempotent": check_bool(idempotent, "idempotent"),
             "nested": _check_nested(nested),
@@ -212,12 +212,8 @@ class RetryPolicy:
 
     @property
     def chain(self) -> Chain:
-        """What classifies errors: the default chain, unless ``classifier=`` says otherwise. Loaded at first need."""
-        chain = self._chain
-        if chain is None:
-            chain = _load_chain(None)
-            object.__setattr__(self, "_chain", chain)
-        return chain
+        """What classifies errors: the default chain, unless ``classifier=`` says otherwise."""
+        return self.own_chain or _load_chain(None)
 
     def judge(self, result: object) -> Verdict | None:
         """Return what ``results=`` says of a returned value: a failure's verdict; None for success.

@@ -25,10 +25,27 @@ class Recording(Allowance):
     recorder: Recorder
 
 
-def leave(token: Token[Allowance]) -> None:
-    """Stand under what was ambient before; another context than the one that was entered never stood under the rest."""
-    with suppress(ValueError):
-        ambient.reset(token)
+def leave(token: Token[Allowance], link: Allowance, *, over: bool = False) -> None:
+    """Stand under what was ambient before.
+
+    Generators may leave in another order than they entered, and in another context, which the event loop closes them
+    in: there, what was entered last and is not over stays in force.
+
+    Args:
+        token: What entering `link` returned.
+        link: What was entered.
+        over: What it was made for is over.
+    """
+    if over:
+        link.close()
+    innermost = ambient.get()
+    if innermost is link:
+        with suppress(ValueError):
+            ambient.reset(token)
+            return
+    while innermost.closed and innermost.parent is not None:
+        innermost = innermost.parent
+    ambient.set(innermost)
 
 
 def recorders(limits: Allowance) -> list[Recorder]:

@@ -73,9 +73,20 @@ class Attempt:
     def _leave(self, error: BaseException | None) -> RetryEvent | None:
         """Decide what follows the block; None where the loop is over."""
         self.stage = DONE
-        if self._token is not None:
-            leave(self._token)
+        if self._token is not None and self._limits is not None:
+            leave(self._token, self._limits)
             self._token = None
+        event = self._decide(error)
+        if event is None or event.wait is None:
+            self._over()
+        return event
+
+    def _over(self) -> None:
+        """End what the block stood under, unless that is the entered scope's own."""
+        if self._limits is not None and self._limits is not self.scope._link:
+            self._limits.close()
+
+    def _decide(self, error: BaseException | None) -> RetryEvent | None:
         if error is None:
             return self._returned(self.scope.policy)
         if not isinstance(error, Exception):
@@ -106,9 +117,11 @@ class Block(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage == _READY and self._operation is not None:
+        if self.stage in (_READY, _HANDED):
             self.stage = DONE
-            self._operation.interrupted(during_attempt=False)
+            if self._operation is not None:
+                self._operation.interrupted(during_attempt=False)
+            self._over()
 
     def make_ready(self) -> None:
         """Make ready for the next attempt: run `before_retry`.
@@ -185,9 +198,14 @@ class AsyncBlock(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self._pending is not None:
+        if self.stage == DONE and self._pending is None:
+            return
+        if self.stage != _RUNNING:
             self._pending = None
-            self._failing().interrupted(during_attempt=False)
+            self.stage = DONE
+            if self._operation is not None:
+                self._operation.interrupted(during_attempt=False)
+            self._over()
 
     async def next(self) -> AsyncBlock:
         """Wait where that is due, and make ready for the next attempt.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.context import ask_budget
 from retrywrap.decide.notes import LAYERS
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import clock as clocks
@@ -91,7 +92,8 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             f"attempt_timeout={policy.attempt_timeout:g} needs a coroutine function; {spec.name} is not one"
         )
     started = begin(policy)
-    limits = _limits(policy, started)
+    around = ambient.get()
+    limits = _limits(policy, started, around)
     token = ambient.set(limits)
     try:
         try:
@@ -102,7 +104,7 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
                 raise
         else:
             if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
-                return _awaited(result, wrapped, spec, arguments, named)
+                return _awaited(result, wrapped, spec, arguments, named, started)
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
@@ -111,14 +113,29 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return drive.retry(operation, wrapped, arguments, named)
     finally:
-        leave(token)
+        leave(token, limits, over=limits is not around)
 
 
-async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """The same as `call` for a function that returns an awaitable; the policy may also limit each attempt."""
+async def acall(
+    spec: OperationSpec,
+    wrapped: Call,
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
+    begun: tuple[float | None] | None = None,
+) -> Any:
+    """The same as `call` for a function that returns an awaitable; the policy may also limit each attempt.
+
+    Args:
+        spec: The operation's.
+        wrapped: The function.
+        arguments: Its positional arguments.
+        named: Its keyword arguments.
+        begun: When the operation began, where it has begun already.
+    """
     policy = spec.policy()
-    started = begin(policy)
-    limits = _limits(policy, started)
+    started = begin(policy) if begun is None else begun[0]
+    around = ambient.get()
+    limits = _limits(policy, started, around)
     token = ambient.set(limits)
     attempt = wrapped if policy.attempt_timeout is None else _timed(wrapped, policy.attempt_timeout)
     try:
@@ -137,7 +154,7 @@ async def acall(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], 
             await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return await drive.aretry(operation, attempt, arguments, named)
     finally:
-        leave(token)
+        leave(token, limits, over=limits is not around)
 
 
 LAYERS |= {call.__code__, acall.__code__}
@@ -149,19 +166,18 @@ def begin(policy: RetryPolicy) -> float | None:
         return None
     now = clocks.current().now()
     if policy.budget is not None:
-        policy.budget.begin(now)
+        ask_budget(policy.budget, policy.budget.begin, now)
     return now
 
 
 def succeeded_at_once(policy: RetryPolicy) -> None:
     """Tell the budget of a success without retries."""
     if policy.budget is not None:
-        policy.budget.succeeded(None)
+        ask_budget(policy.budget, policy.budget.succeeded, None)
 
 
-def _limits(policy: RetryPolicy, started: float | None) -> Allowance:
+def _limits(policy: RetryPolicy, started: float | None, around: Allowance) -> Allowance:
     """Return what the attempts stand under: a new deadline where the policy has a timeout."""
-    around = ambient.get()
     if policy.timeout is None or started is None:
         return around
     return Allowance(around, deadline=started + policy.timeout)
@@ -183,9 +199,16 @@ def _timed(wrapped: Call, seconds: float) -> Call:
     return attempt
 
 
-def _awaited(first: Any, wrapped: Call, spec: OperationSpec, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def _awaited(
+    first: Any,
+    wrapped: Call,
+    spec: OperationSpec,
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
+    started: float | None = None,
+) -> Any:
     """Retry what a sync function's awaitable does."""
-    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named))
+    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named, (started,)))
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(first, asyncio.Future):
         return first.get_loop().create_task(whole)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from retrywrap.classifiers import oserrors, stdlib
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.checks import shown_seconds
@@ -20,10 +21,13 @@ from retrywrap.errors import RetryExhausted
 from retrywrap.record.hooks import publish
 from retrywrap.reports import report_once
 from retrywrap.run import clock as clocks
-from retrywrap.run.ambient import ambient, recorders
+from retrywrap.run.ambient import ambient, leave, recorders
 from retrywrap.run.oneshot import spent_argument
 from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import OperationSpec
+
+_PRELOADED = oserrors, stdlib
+"""What a first failure needs: where it is for want of file descriptors, or at the interpreter's end, it is too late."""
 
 __all__ = ["Operation", "apause", "aretry", "pause", "retry"]
 
@@ -79,7 +83,10 @@ class Operation:
     def _spent(self, arguments: tuple[Any, ...], named: dict[str, Any] | None) -> str | None:
         if self.context.policy.before_retry is not None:
             return None
-        return spent_argument(arguments, named or {}, self.spec)
+        try:
+            return spent_argument(arguments, named or {}, self.spec)
+        except Exception:  # an argument may be anything, and do anything when it is looked at
+            return None
 
     def returned(
         self,
@@ -238,6 +245,17 @@ async def acontinue(
     operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """Go on with an operation whose sync function now returned an awaitable."""
+    limits = Allowance(ambient.get(), deadline=operation.context.deadline)
+    token = ambient.set(limits)
+    try:
+        return await _acontinue(operation, call, arguments, named)
+    finally:
+        leave(token, limits, over=True)
+
+
+async def _acontinue(
+    operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
     judge = operation.context.policy.judge
     try:
         result = await call(*arguments, **named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator, Mapping
+from types import CoroutineType
 from typing import Any
 
 from wrapt import FunctionWrapper
@@ -16,7 +17,8 @@ def spent_argument(arguments: tuple[Any, ...], named: Mapping[str, Any], spec: o
 
     The object whose own method is retried is none, nor is a database cursor, which its next query fills again.
 
-    A generator that was not begun, and a file at its beginning, are as good as new. Of other iterators nobody can tell.
+    A generator or coroutine that was not begun, and a file at its beginning, are as good as new. Of other iterators
+    nobody can tell.
     """
     for place, value in [*enumerate(arguments, 1), *named.items()]:
         if _is_spent(value) and not (place == 1 and _has_method(value, spec)):
@@ -26,6 +28,11 @@ def spent_argument(arguments: tuple[Any, ...], named: Mapping[str, Any], spec: o
 
 def _is_spent(value: Any) -> bool:
     kind = type(value)
+    if kind is CoroutineType:
+        return inspect.getcoroutinestate(value) != inspect.CORO_CREATED
+    if kind.__module__ == "tempfile" and hasattr(value, "file"):  # a named temporary file stands for its file
+        value = value.file
+        kind = type(value)
     if not (hasattr(kind, "__next__") or hasattr(kind, "__anext__")):
         return False
     if hasattr(kind, "execute"):

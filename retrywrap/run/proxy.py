@@ -23,6 +23,9 @@ else:
 __all__ = ["Retried", "decorate"]
 
 
+_CLASS_METHODS = frozenset({"__class_getitem__", "__init_subclass__"})
+
+
 class Retried(_FunctionWrapper):
     """The proxy that stands for a decorated callable; everything but the call is the wrapped object's own.
 
@@ -39,6 +42,13 @@ class Retried(_FunctionWrapper):
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        named = getattr(self.__wrapped__, "__set_name__", None)
+        if named is not None:
+            named(owner, name)
+        if name in _CLASS_METHODS:  # Python makes them class methods where they are plain functions, and only then
+            setattr(owner, name, classmethod(self))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         wrapped = self.__wrapped__

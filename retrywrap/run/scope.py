@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
-from retrywrap.decide.context import RetryContext
+from retrywrap.decide.context import RetryContext, ask_budget
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.notes import Note, attach
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
@@ -87,8 +87,9 @@ class RetryScope:
         return link
 
     def _recorder(self) -> Registry:
-        if self._record is None:
-            self._record = Registry()
+        if self._record is None:  # in one step, for threads that share a scope
+            record: Registry = vars(self).setdefault("_record", Registry())
+            return record
         return self._record
 
     def _open(self) -> RetryScope:
@@ -97,16 +98,16 @@ class RetryScope:
         link = self.link(name=self.name)
         link.count(self.policy.max, self.policy.budget)
         if self.policy.budget is not None:
-            self.policy.budget.begin(clocks.current().now())
+            ask_budget(self.policy.budget, self.policy.budget.begin, clocks.current().now())
         self._link = link
         self._token = ambient.set(link)
         return self
 
     def _close(self, error: BaseException | None) -> None:
-        token = self._token
+        link, token = self._link, self._token
         self._link = self._token = None
-        if token is not None:
-            leave(token)
+        if link is not None and token is not None:
+            leave(token, link, over=True)
         if isinstance(error, Exception) and self._could_have_retried(error):
             attach(error, Note.make(_HOW_TO_RETRY, self.name, self._spec.layer, StopReason.REJECTED, 1))
 
@@ -189,12 +190,13 @@ class RetryScope:
         if is_async(function):
             raise TypeError(f"{function!r} is a coroutine function; write: await scope.acall(function, …)")
         spec, link = self._before_call(function)
-        token = ambient.set(self._innermost(link))
+        innermost = self._innermost(link)
+        token = ambient.set(innermost)
         try:
             result: T = calls.call(spec, function, args, kwargs)
             return result
         finally:
-            leave(token)
+            leave(token, innermost, over=link is not self._link)
 
     async def acall(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a coroutine function's call, and retry it by the scope's policy.
@@ -212,12 +214,13 @@ class RetryScope:
             DeadlineExceeded: The scope's time was over before the call.
         """
         spec, link = self._before_call(function)
-        token = ambient.set(self._innermost(link))
+        innermost = self._innermost(link)
+        token = ambient.set(innermost)
         try:
             result: T = await calls.acall(spec, function, args, kwargs)
             return result
         finally:
-            leave(token)
+            leave(token, innermost, over=link is not self._link)
 
     @staticmethod
     def _innermost(link: Recording) -> Allowance:
@@ -248,6 +251,8 @@ class RetryScope:
         Raises:
             RetryUsageError: The scope is not entered.
         """
+        if not callable(function):
+            raise TypeError(f"function must be something that can be called; got {shown(function)}")
         link = self._link
         if link is None:
             raise RetryUsageError(
@@ -260,7 +265,7 @@ class RetryScope:
             try:
                 return function(*args, **kwargs)
             finally:
-                leave(token)
+                leave(token, link)
 
         @functools.wraps(function)
         async def acarried(*args: Any, **kwargs: Any) -> Any:
@@ -268,7 +273,7 @@ class RetryScope:
             try:
                 return await function(*args, **kwargs)  # type: ignore[misc]  # a coroutine function, by is_async
             finally:
-                leave(token)
+                leave(token, link)
 
         return acarried if is_async(function) else carried  # type: ignore[return-value]  # same signature, by wraps
 
