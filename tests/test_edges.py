@@ -11,6 +11,7 @@ import inspect
 import pickle
 import sqlite3
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -20,20 +21,23 @@ import weakref
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import wrapt
 
 from retrywrap import (
     ErrorCode,
+    RatioBudget,
     RetryBudget,
     RetryExhausted,
     RetryPolicy,
     StopReason,
     Verdict,
     configure,
+    exponential,
     registry,
+    remaining,
     retry_scope,
     return_codes,
     subscribe,
@@ -41,6 +45,7 @@ from retrywrap import (
 )
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.events import RetryEvent
+from retrywrap.errors import RetryUsageError
 from retrywrap.run.clock import Clock
 from retrywrap.testing import VirtualClock
 
@@ -956,3 +961,373 @@ def test_an_inner_layer_that_did_not_exhaust_its_retries_is_retried(clock: Virtu
     with pytest.raises(ConnectionResetError):
         with_retry(max=2, name="outer")(with_retry(name="inner", **inner)(function))()
     assert function.calls == (3 if inner["max"] == 0 else 6)
+
+
+# --- scopes that are over
+
+
+def test_a_scope_that_is_over_limits_nothing(clock: VirtualClock) -> None:
+    """Generators that are closed in another order or context than they were begun in leave nothing in force."""
+    operation = Failing(10**9)
+
+    def scoped(name: str) -> Iterator[None]:
+        with retry_scope(max=0, name=name):
+            yield
+
+    first, second = scoped("a"), scoped("b")
+    next(first), next(second)
+    first.close()  # type: ignore[attr-defined]  # a generator, said to be an iterator
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=3)(operation)()
+    assert "the scope b has no retries left" in caught.value.__notes__[0]
+    second.close()  # type: ignore[attr-defined]  # the same
+    operation = Failing(2)
+    assert with_retry(max=3)(operation)() == "ok"
+
+
+@pytest.mark.parametrize("form", ["scope", "block", "function"])
+def test_what_an_event_loop_closes_limits_nothing(clock: VirtualClock, form: str) -> None:
+    """An abandoned async generator is closed in another context; where it was begun, its scope is over as well."""
+
+    async def pages() -> Any:
+        if form == "scope":
+            with retry_scope(max=1, timeout=10):
+                yield 1
+        elif form == "block":
+            async for attempt in retry_scope(max=1, timeout=10):
+                async with attempt:
+                    yield 1
+        else:
+            first = with_retry(max=1, timeout=10)(asyncio.sleep)
+            yield await first(0)
+
+    async def main() -> None:
+        generator = pages()
+        async for _ in generator:
+            break
+        await asyncio.create_task(generator.aclose())  # a task has a context of its own
+        clock.advance(100)
+        assert remaining() is None
+        operation = Failing(3)
+        assert with_retry(max=3)(operation)() == "ok"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("form", ["break", "error", "no with", "async break"])
+def test_a_block_left_before_it_is_entered_ends(clock: VirtualClock, events: list[RetryEvent], form: str) -> None:
+    """In a later round: its one terminal event comes, and what the retry had drawn is given back."""
+    budget = RetryBudget()
+
+    def plain() -> None:
+        for attempt in retry_scope(max=3, budget=budget):
+            if attempt.number == 2 and form == "break":
+                break
+            if attempt.number == 2 and form == "error":
+                raise LookupError("mine")
+            if attempt.number == 2:
+                continue
+            with attempt:
+                raise ConnectionResetError("gone")
+
+    async def coroutine() -> None:
+        async for attempt in retry_scope(max=3, budget=budget):
+            if attempt.number == 2:
+                break
+            async with attempt:
+                raise ConnectionResetError("gone")
+
+    with retry_scope(max=3) as scope, contextlib.suppress(LookupError, RetryUsageError):
+        asyncio.run(coroutine()) if form == "async break" else plain()
+    gc.collect()
+    assert [event.name for event in events] == ["retry.scheduled", "retry.cancelled"]
+    assert budget.available == 500
+    assert scope.error_count == 1
+
+
+# --- what errors, budgets and arguments may do
+
+
+def _raise(*_: Any) -> Any:
+    raise RuntimeError("hostile")
+
+
+class _Meta(type):
+    def __getattribute__(cls, name: str) -> Any:
+        return _raise() if name in ("__qualname__", "__module__", "__name__") else super().__getattribute__(name)
+
+
+HOSTILE: dict[str, type[Exception]] = {
+    name: type(name, (ConnectionResetError,), {name: property(_raise)})
+    for name in ("__notes__", "__cause__", "__class__", "__traceback__", "__context__", "args", "errno", "__dict__")
+}
+HOSTILE["metaclass"] = _Meta("metaclass", (ConnectionResetError,), {})
+HOSTILE["__str__"] = type("wordless", (ConnectionResetError,), {"__str__": _raise, "__repr__": _raise})
+HOSTILE["__getattribute__"] = type("closed", (ConnectionResetError,), {"__getattribute__": _raise})
+
+
+@pytest.mark.parametrize("parameters", [{}, {"on": (KeyError, LookupError)}, {"on": ConnectionError}], ids=repr)
+@pytest.mark.parametrize("kind", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_error_is_retried_and_comes_out(
+    clock: VirtualClock, kind: type[Exception], parameters: dict[str, Any]
+) -> None:
+    """Whatever an exception does when it is looked at, it is the one that comes out, after all its retries."""
+    calls = 0
+
+    def fail() -> None:
+        nonlocal calls
+        calls += 1
+        raise kind("gone")
+
+    try:
+        with_retry(max=2, **parameters)(fail)()
+    except BaseException as error:  # which one it is, is the question
+        assert type(error) is kind  # noqa: PT017  # isinstance would ask the error
+    assert calls == 3
+    assert registry.error_count == 3
+
+
+def test_a_hostile_group_comes_out(clock: VirtualClock) -> None:
+    """A group that does not show its members is let out as it is."""
+
+    class Closed(ExceptionGroup[Exception]):
+        exceptions = property(_raise)  # type: ignore[assignment]  # which is the hostility
+
+    with pytest.raises(BaseExceptionGroup):
+        with_retry(max=2, on=ExceptionGroup)(_throw)(lambda: Closed("x", [ConnectionResetError()]))
+    assert registry.error_count == 3
+
+
+def _throw(make: Any) -> None:
+    raise make()
+
+
+class BrokenBudget:
+    """A budget whose backend is down."""
+
+    available = 0.0
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = broken
+
+    def begin(self, now: float) -> None:
+        self._step("begin")
+
+    def withdraw(self, now: float, throttled: bool) -> float | None:
+        self._step("withdraw")
+        return None if "__repr__" in self.broken else 1.0
+
+    def succeeded(self, paid: float | None) -> None:
+        self._step("succeeded")
+
+    def restore(self, paid: float) -> None:
+        self._step("restore")
+
+    def _step(self, name: str) -> None:
+        if name in self.broken:
+            raise RuntimeError("the budget's backend is down")
+
+    def __repr__(self) -> str:
+        self._step("__repr__")
+        return "<budget>"
+
+
+@pytest.mark.parametrize("broken", ["begin", "withdraw", "succeeded", "__repr__", "none"])
+def test_a_broken_budget_hides_no_outcome(clock: VirtualClock, caplog: pytest.LogCaptureFixture, broken: str) -> None:
+    """It allows no retry; results and errors come out as they are, and its fault is reported once."""
+    function = with_retry(max=2, budget=BrokenBudget(broken))
+    assert function(lambda: 7)() == 7
+    denied = broken in ("withdraw", "__repr__")
+    with retry_scope(budget=BrokenBudget(broken)):
+        if denied:
+            with pytest.raises(ConnectionResetError):
+                function(Failing(1))()
+        else:
+            assert function(Failing(1))() == "ok"
+    assert registry.stats().budget_denied == denied
+    assert ("the budget's backend is down" in caplog.text) is (broken in ("begin", "withdraw", "succeeded"))
+
+
+def test_arguments_that_a_retry_would_see_used_up(clock: VirtualClock, tmp_path: Path) -> None:
+    """A named temporary file that was read, and a coroutine that was awaited, are noticed; fresh ones are not."""
+    sent: list[Any] = []
+
+    @with_retry(max=2)
+    def upload(file: Any, read: bool) -> None:
+        if read:
+            sent.append(file.read())
+        raise ConnectionResetError("gone")
+
+    for read, attempts in ((True, 1), (False, 3)):
+        with tempfile.NamedTemporaryFile(dir=tmp_path) as file:
+            file.write(b"data")
+            file.seek(0)
+            with pytest.raises(ConnectionResetError) as caught:
+                upload(file, read)
+        assert f"after {attempts} attempt" in caught.value.__notes__[0]
+    assert sent == [b"data"]
+
+    async def answer() -> int:
+        return 3
+
+    @with_retry(max=2)
+    async def use(awaitable: Any, wait: bool) -> None:
+        if wait:
+            await awaitable
+        raise ConnectionResetError("gone")
+
+    for wait, attempts in ((True, 1), (False, 3)):
+        coroutine = answer()
+        with pytest.raises(ConnectionResetError) as caught:
+            asyncio.run(use(coroutine, wait))
+        coroutine.close()
+        assert f"after {attempts} attempt" in caught.value.__notes__[0]
+
+
+def test_an_argument_that_breaks_when_it_is_looked_at(clock: VirtualClock) -> None:
+    """It hides no error."""
+
+    class Odd:
+        __next__ = None
+
+        def readable(self) -> bool:
+            raise LookupError("hostile")
+
+    with pytest.raises(ConnectionResetError):
+        with_retry(max=2)(Failing())(Odd())
+
+
+# --- time
+
+
+def test_a_late_awaitable_sees_the_deadline(clock: VirtualClock) -> None:
+    """Also where a sync attempt had failed before the function returned an awaitable."""
+    steps = Failing(1)
+    seen: list[float | None] = []
+
+    @with_retry(max=2, interval=10, timeout=60)
+    def start() -> Any:
+        steps()
+
+        async def finish() -> str:
+            seen.append(remaining())
+            return "done"
+
+        return finish()
+
+    async def main() -> None:
+        assert await start() == "done"
+        assert remaining() is None
+
+    asyncio.run(main())
+    assert seen == [50.0]
+
+
+def test_a_ratio_budget_counts_an_awaitable_once(clock: VirtualClock) -> None:
+    """A sync function that returns an awaitable is one operation."""
+    budget = RatioBudget(0.5, reserve=0)
+
+    async def finish() -> str:
+        return "done"
+
+    assert asyncio.run(_awaited(with_retry(budget=budget)(lambda: finish()))) == "done"
+    assert budget.available == 1.0
+
+
+async def _awaited(function: Any) -> Any:
+    return await function()
+
+
+@pytest.mark.parametrize("parameters", [{"interval": 0}, {"interval": exponential(1)}], ids=repr)
+def test_a_loop_without_waits_ends_in_virtual_time(parameters: dict[str, Any]) -> None:
+    """Time goes on, if slowly, for whoever looks at a clock that stands."""
+    with VirtualClock(random=0.0), pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=None, timeout=0.05, **parameters)(Failing())()
+    assert "timed out" in caught.value.__notes__[0]
+
+
+def test_no_time_means_no_retry(clock: VirtualClock) -> None:
+    """timeout=0 is one call, even where no wait is asked for."""
+    operation = Failing()
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=5, timeout=0, interval=0)(operation)()
+    assert operation.calls == 1
+    assert "no time is left for another attempt; timeout=0 is the limit" in caught.value.__notes__[0]
+
+
+# --- class hooks
+
+
+def test_hooks_that_python_makes_class_methods_stay_so(clock: VirtualClock) -> None:
+    """__init_subclass__ and __class_getitem__ are class methods without saying so; decorated ones, too."""
+    fails = [ConnectionResetError("gone"), ConnectionResetError("gone")]
+
+    class Base:
+        made: ClassVar[list[str]] = []
+
+        @with_retry
+        def __init_subclass__(cls) -> None:
+            if len(fails) > 1:
+                raise fails.pop()
+            Base.made.append(cls.__name__)
+
+        @with_retry
+        def __class_getitem__(cls, item: Any) -> Any:
+            if fails:
+                raise fails.pop()
+            return cls, item
+
+    class Child(Base):
+        pass
+
+    assert Base.made == ["Child"]
+    assert Child[int] == (Child, int)
+
+
+def test_a_decorated_descriptor_still_hears_its_name() -> None:
+    """What another decorator made of a method gets its own ``__set_name__``."""
+
+    class Named:
+        def __call__(self, *_: Any) -> str:
+            return self.name
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.name = f"{owner.__name__}.{name}"
+
+    class Box:
+        method = with_retry(Named())
+
+    assert Box().method() == "Box.method"
+
+
+# --- scopes and threads
+
+
+def test_threads_that_share_a_scope_count_exactly(clock: VirtualClock) -> None:
+    """The first failures of several threads at once are counted in one place."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            scope = retry_scope(max=1, interval=0)
+
+            def work(scope: Any = scope) -> None:
+                with contextlib.suppress(ConnectionResetError):
+                    scope.call(Failing())
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert scope.error_count == 16
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_what_cannot_be_carried_or_awaited_is_refused() -> None:
+    """The message names what was given."""
+    with retry_scope() as scope, pytest.raises(TypeError, match="function must be something that can be called; got 5"):
+        scope.carry(5)  # type: ignore[arg-type]  # which is the mistake
+    with pytest.raises(TypeError, match=r"returned 3, which cannot be awaited; write scope\.call"):
+        asyncio.run(retry_scope().acall(lambda: 3))  # type: ignore[arg-type, return-value]  # the same

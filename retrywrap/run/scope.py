@@ -210,14 +210,15 @@ class RetryScope:
             What the awaitable came to.
 
         Raises:
-            TypeError: It is a generator function.
+            TypeError: It is a generator function, or returned what cannot be awaited.
             DeadlineExceeded: The scope's time was over before the call.
         """
         spec, link = self._before_call(function)
+        attempt = function if is_async(function) else _awaitable(function)
         innermost = self._innermost(link)
         token = ambient.set(innermost)
         try:
-            result: T = await calls.acall(spec, function, args, kwargs)
+            result: T = await calls.acall(spec, attempt, args, kwargs)
             return result
         finally:
             leave(token, innermost, over=link is not self._link)
@@ -358,6 +359,19 @@ _HOW_TO_RETRY = (
     "retrywrap: Python cannot run the body of a with block again, and nothing inside it was retried. To retry a block, "
     "write: for attempt in retry_scope(…): with attempt: … To retry a call, write: scope.call(function, …)"
 )
+
+
+def _awaitable(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return the function with its result checked: what cannot be awaited gets a message that says what to write."""
+
+    def attempt(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+        result = function(*args, **kwargs)
+        if not hasattr(type(result), "__await__"):
+            called = f"{operation_name(function)} returned {shown(result)}"
+            raise TypeError(f"{called}, which cannot be awaited; write scope.call(…) for a plain function")
+        return result
+
+    return attempt
 
 
 def _user() -> str:
