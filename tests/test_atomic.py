@@ -535,6 +535,56 @@ def test_readers_see_whole_contents_only(target: Path) -> None:
     assert seen == {OLD * 20, NEW * 20}
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_writers_that_meet(target: Path, monkeypatch: pytest.MonkeyPatch, linked: bool) -> None:
+    """Another writer may replace the file at any instant: it is replaced all the same, and never emptied in place."""
+    path = target
+    if linked:
+        target.parent.with_name("link").symlink_to(target.parent)
+        path = target.parent.with_name("link") / target.name
+    real_stat, real_open = os.stat, os.open
+    opened: list[int] = []
+
+    def stat_and_meet(name: Any, **named: Any) -> os.stat_result:
+        found = real_stat(name, **named)
+        other = target.with_name("other")
+        other.write_bytes(OLD)
+        os.rename(other, target)
+        return found
+
+    def open_and_tell(name: Any, flags: int, *more: Any, **named: Any) -> int:
+        opened.append(flags)
+        return real_open(name, flags, *more, **named)
+
+    meetings = iter(range(5))
+    monkeypatch.setattr(os, "open", open_and_tell)
+    monkeypatch.setattr(
+        os,
+        "stat",
+        lambda name, **named: (stat_and_meet if next(meetings, None) is not None else real_stat)(name, **named),
+    )
+    replace_file(path, NEW)
+    monkeypatch.undo()
+    assert target.read_bytes() == NEW
+    assert not any(flags & os.O_TRUNC for flags in opened)
+
+
+def test_a_file_that_goes_while_it_is_looked_at(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was removed meanwhile is written anew."""
+    link = target.parent.with_name("link")
+    link.symlink_to(target.parent)
+    real_realpath = os.path.realpath
+
+    def remove_and_resolve(name: Any, **named: Any) -> Any:
+        found = real_realpath(name, **named)
+        target.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", remove_and_resolve)
+    assert replace_file(link / target.name, NEW) == len(NEW)
+    assert target.read_bytes() == NEW
+
+
 def test_file_too_large_for_the_system(target: Path) -> None:
     """Where the system takes only the first bytes, the error has the file's name, and the old content stays."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -14,6 +14,7 @@ __all__ = ["check_arguments", "replace_file"]
 
 _FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _NAME_KEPT = 40
+_MOST_LOOKS = 100
 _NO_SYNC = errno.EINVAL, errno.ENOTSUP
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 
@@ -53,7 +54,7 @@ def replace_file(
     with _check_data(data) as view, view.cast("B") as content:
         old = _examine(name)
         target = os.path.realpath(name)
-        if old is not None and not _is_replaceable(old, target):
+        if old is not None and not _is_replaceable(name, old, target):
             return _write_through(name, content)
         return _replace(target, content, mode, old, durable)
 
@@ -67,14 +68,24 @@ def _examine(name: str) -> os.stat_result | None:
         return None
 
 
-def _is_replaceable(old: os.stat_result, target: str) -> bool:
-    """Whether a regular file bears the name; the links of ``/proc/self/fd`` may lead to files without one."""
+def _is_replaceable(name: str, old: os.stat_result, target: str) -> bool:
+    """Whether a regular file bears the target's name; the links of ``/proc/self/fd`` may lead to files without one.
+
+    Those never lead where their text says; an ordinary link does not only in the instant in which another writer
+    replaces the file, so that it is looked at again.
+    """
     if not stat.S_ISREG(old.st_mode):
         return False
-    try:
-        return os.path.samestat(old, os.stat(target))
-    except FileNotFoundError:
-        return False
+    if target == os.path.abspath(name):
+        return True
+    for _ in range(_MOST_LOOKS):
+        try:
+            if os.path.samestat(os.stat(name), os.stat(target)):
+                return True
+        except FileNotFoundError:
+            if not os.path.lexists(name):
+                return True
+    return False
 
 
 def _write_through(name: str, content: memoryview) -> int:
