@@ -12,7 +12,7 @@ from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.policy import RetryPolicy
-from retrywrap.errors import RetryExhausted, RetryWrapError
+from retrywrap.errors import ConfigurationError, DeadlineExceeded, RetryExhausted, RetryUsageError, RetryWrapError
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import ErrorRecord, Registry, registry
 from retrywrap.run.decorator import with_retry
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from retrywrap.config import configure
     from retrywrap.decide.budget import RatioBudget, RetryBudget
     from retrywrap.decide.context import RetryContext, RetryState
-    from retrywrap.decide.events import StopReason
+    from retrywrap.decide.events import RetryEvent, StopReason
     from retrywrap.decide.presets import FILES, NETWORK
     from retrywrap.run.ambient import remaining, shutdown
     from retrywrap.run.files import write_file
@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 __all__ = [
     "FILES",
     "NETWORK",
+    "ConfigurationError",
+    "DeadlineExceeded",
     "ErrorCode",
     "ErrorRecord",
     "RatioBudget",
     "Registry",
     "RetryBudget",
     "RetryContext",
+    "RetryEvent",
     "RetryExhausted",
     "RetryPolicy",
     "RetryState",
+    "RetryUsageError",
     "RetryWrapError",
     "StopReason",
     "Verdict",
@@ -70,6 +74,7 @@ _WHERE = {  # loaded at first need
     "RatioBudget": "decide.budget",
     "RetryBudget": "decide.budget",
     "RetryContext": "decide.context",
+    "RetryEvent": "decide.events",
     "RetryState": "decide.context",
     "StopReason": "decide.events",
     "__version__": "_version",

@@ -7,7 +7,7 @@ A configuration is read and checked as a whole before any of it is put in force.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrywrap.decide import policy as policies
@@ -77,10 +77,18 @@ def _bool(value: object) -> bool:
 
 
 def _uint(value: object) -> int:
-    if isinstance(value, _Text) and value.isascii() and value.isdigit():
+    return _whole(value, _UINT32)
+
+
+def _bytes(value: object) -> int:
+    return _whole(value, 2**64 - 1)
+
+
+def _whole(value: object, most: int) -> int:
+    if isinstance(value, _Text) and value.isascii() and value.isdigit() and len(value) <= len(str(most)):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _UINT32:
-        raise _Bad("a whole number from 0 to 4294967295")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise _Bad(f"a whole number from 0 to {most}")
     return value
 
 
@@ -134,7 +142,7 @@ _COORDINATOR: dict[str, Callable[[object], Any]] = {
     "enable_encryption": _bool,
     "encryption_key": _text,
     "backup_path": _path,
-    "backup_max_size": _uint,
+    "backup_max_size": _bytes,
     "compression_level": _uint,
 }
 _DOTTED = {"error.retry.max": "error_retry_max", "error.retry.interval": "error_retry_interval"}
@@ -172,8 +180,13 @@ def _read_key(source: str, key: str, value: object, place: str = "") -> tuple[st
     name = _DOTTED.get(key, key)
     check = _KEYS.get(name) or _COORDINATOR.get(name)
     if check is None:
-        known = ", ".join([*_KEYS, *_DOTTED, *_COORDINATOR])
-        raise ConfigurationError(f"{source}: unknown key {place}{key} = {_shown(key, value)}; known: {known}")
+        tables = [] if place else ["policies", "plugins"]
+        known = [*_KEYS, *_DOTTED, *_COORDINATOR, *tables]
+        meant = _close(key, known)
+        hint = f"did you mean {place}{meant}? " if meant else ""
+        raise ConfigurationError(
+            f"{source}: unknown key {place}{key} = {_shown(key, value)}; {hint}known: {', '.join(known)}"
+        )
     try:
         return name, check(value)
     except _Bad as bad:
@@ -250,6 +263,10 @@ def _read_tables(source: str, document: Mapping[str, Any]) -> dict[str, Any]:
     plugins, named = rest.pop("plugins", {}), rest.pop("policies", {})
     if not isinstance(plugins, Mapping):
         raise _refuse(source, "plugins", plugins, "a table")
+    if _SECTION in plugins:  # a file for others, too: their tables are none of our business, unless ours are meant
+        rest = {key: value for key, value in rest.items() if not _is_foreign(key, value)}
+    elif meant := next((key for key in plugins if _close(str(key).replace("-", "_"), [_SECTION])), None):
+        raise _refuse(source, f"plugins.{meant}", plugins[meant], f"the name plugins.{_SECTION}")
     ours = plugins.get(_SECTION, {})
     if not isinstance(ours, Mapping):
         raise _refuse(source, f"plugins.{_SECTION}", ours, "a table")
@@ -258,6 +275,19 @@ def _read_tables(source: str, document: Mapping[str, Any]) -> dict[str, Any]:
         **_read_keys(source, _flatten(ours), f"plugins.{_SECTION}."),
         "policies": _read_policies(source, named),
     }
+
+
+def _is_foreign(key: object, value: object) -> bool:
+    """Whether a top-level table belongs to another program that reads the same file."""
+    return isinstance(value, Mapping) and not _close(key, ["policies", "plugins", "error", _SECTION])
+
+
+def _close(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant."""
+    with importing:
+        import difflib
+
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.7)), None)
 
 
 def _read_keys(source: str, table: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -5,13 +5,15 @@ The configuration is loaded by the first decoration, scope or event, not by the 
 
 from __future__ import annotations
 
+import sys
+import time
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrywrap.decide import policy
 from retrywrap.decide.policy import PolicyBook
 from retrywrap.locks import importing
-from retrywrap.record import hooks
+from retrywrap.record import hooks, registry
 
 if TYPE_CHECKING:
     from retrywrap.decide.events import RetryEvent
@@ -38,6 +40,17 @@ def _store_error(event: RetryEvent) -> None:
     _config().store_error(event)
 
 
+def _wall_clock() -> float:
+    """Return the seconds since the epoch as the clock in force has them; the real ones, where none was loaded yet."""
+    clocks: Any = sys.modules.get("retrywrap.run.clock")
+    if clocks is None:
+        return time.time()
+    clock = clocks.current()
+    now: float = clock.epoch() + clock.now()
+    return now
+
+
 policy.book.load = _first_book
+registry.wall_clock = _wall_clock
 hooks.subscribe(_log_event)
 hooks.subscribe(_store_error)

@@ -68,7 +68,7 @@ POLICY: dict[str, list[Any]] = {
     "timeout": SECONDS,
     "attempt_timeout": [*SECONDS, 0],
     "on": [3, "ValueError", MISFIT, KeyboardInterrupt, BaseException, (ValueError, 3), int, coroutine_function],
-    "classifier": [3, "x", MISFIT, [3], int, SomeError, coroutine_function],
+    "classifier": [3, "x", MISFIT, [3], int, SomeError, coroutine_function, generator_function],
     "results": [3, "x", MISFIT, int, coroutine_function],
     "idempotent": NOT_BOOL,
     "nested": ["twice", 3, None, True, MISFIT],
@@ -244,6 +244,7 @@ ANYTHING = "may be anything"
 MACHINE = "called by the machine, on the way of every failure, with what the machine made"
 EXEMPT: dict[str, tuple[str, set[str]]] = {
     "retrywrap.ErrorRecord": (DATA, set(retrywrap.ErrorRecord._fields)),
+    "retrywrap.RetryEvent": (DATA, set(retrywrap.RetryEvent._fields)),
     "retrywrap.Registry.handle": (MACHINE, {"event"}),
     "retrywrap.RetryContext": (ANYTHING, {"layer"}),
     "retrywrap.RetryExhausted": (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retrywrap import ErrorCode, cli
+from retrywrap import ErrorCode, classify, cli
 from retrywrap._version import __version__
 from retrywrap.cli import UsageError, main
 from retrywrap.cli.errorspec import read_error
@@ -104,6 +104,24 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
         assert process.wait(60) == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("run -- true >&-", 0),
+        ("run -- true 2>&-", 0),
+        ("codes <&- >&- 2>&-", 0),
+        ("codes >/dev/full", 1),
+        ("plan >/dev/full", 1),
+    ],
+)
+def test_an_output_that_is_closed_or_full(command: str, status: int) -> None:
+    """What is closed takes nothing; what is full is one line; and the status of a program stays its own."""
+    script = f'"{sys.executable}" -m retrywrap {command}'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stderr == ("retrywrap: [Errno 28] No space left on device\n" if status else "")
+
+
 def test_a_broken_environment_is_one_line(tmp_path: Path) -> None:
     """A wrong RETRYWRAP_ variable is refused by name where the library is used, not by a traceback."""
     environment = {**os.environ, "RETRYWRAP_ERROR_RETRY_MAX": "many"}
@@ -195,6 +213,29 @@ def test_explain_takes_codes(capsys: pytest.CaptureFixture[str], text: str, code
     assert status_of("explain", text) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("404", "; an HTTP status? write urllib.error.HTTPError('url', 404, '', None, None)"),
+        ("28", "; an errno? write OSError(28) or ENOSPC"),
+        ("7777", "Unknown error"),
+        ("KeyError('x')", "builtins.KeyError('x')"),
+    ],
+)
+def test_explain_says_what_else_was_meant(capsys: pytest.CaptureFixture[str], text: str, hint: str) -> None:
+    """A number that is no code of the plugin's; an exception is shown as it was written."""
+    assert status_of("explain", text) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(hint)
+
+
+def test_explain_asks_for_the_arguments_of_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """A class without parentheses may lack what its rules look at."""
+    assert status_of("explain", "urllib.error.URLError") == 0
+    assert "made without arguments" in capsys.readouterr().out
+    assert status_of("explain", "KeyError('x')") == 0
+    assert "made without arguments" not in capsys.readouterr().out
+
+
 def test_explain_takes_success(capsys: pytest.CaptureFixture[str]) -> None:
     """Code 0 is success."""
     assert status_of("explain", "0") == 0
@@ -223,6 +264,13 @@ def test_errors_are_read_from_text() -> None:
     assert isinstance(unicode_error, UnicodeDecodeError)
     assert read_error("BACKUP_SUCCESS") == 0
     assert str(read_error("ValueError('a', 3)")) == "('a', 3)"
+    group = read_error("ExceptionGroup('x', [OSError(errno.ENOSPC), urllib.error.URLError(TimeoutError('late'))])")
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions[0].errno == 28
+    assert isinstance(group.exceptions[1].reason, TimeoutError)
+    locked = read_error("sqlite3.OperationalError('database is locked', sqlite_errorcode=5)")
+    assert classify(locked).rule == "stdlib.sqlite3.BUSY"
+    assert read_error("ImportError('x', name='y')").name == "y"  # type: ignore[union-attr]  # it has one
 
 
 @pytest.mark.parametrize(
@@ -239,6 +287,12 @@ def test_errors_are_read_from_text() -> None:
         ("needy_module.Error", "needy_module cannot be imported"),
         ("UnicodeDecodeError(1)", "cannot be made of these arguments: TypeError"),
         ("NoSuchError", "is no exception class"),
+        ("ExceptionGroup", "ExceptionGroup needs its arguments, in parentheses"),
+        ("OSError(99999999999999)", "cannot be made of these arguments: OverflowError"),
+        ("9" * 5000, "is longer than the 1000 characters"),
+        ("3 + 4", "is no error that is understood"),
+        ("OSError(errno.ENOSUCH)", "is no error that is understood"),
+        ("ValueError(ValueError(lambda: 3))", "is no error that is understood"),
     ],
 )
 def test_what_is_no_error_is_refused(text: str, message: str) -> None:

@@ -27,6 +27,7 @@ from retrywrap.cli import run as run_module
 from retrywrap.cli import runner as runner_module
 from retrywrap.cli import signals as signals_module
 from retrywrap.cli.child import Child
+from retrywrap.cli.family import descends_from, family, send_to
 from retrywrap.cli.progress import Countdown, is_live, say
 from retrywrap.cli.runner import Runner
 from retrywrap.cli.signals import Received, Signals, has_terminal, signal_name
@@ -259,6 +260,12 @@ def test_a_missing_program_is_127(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == (
         "retrywrap run: no-such-program-anywhere: command not found\nretrywrap run: /etc/passwd/x: command not found\n"
     )
+
+
+def test_a_whole_line_as_the_program_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
+    """Who quotes program and arguments as one word hears of it."""
+    assert run("--", "sh -c exit") == 127
+    assert "sh -c exit: command not found (give the program and its arguments as words" in capfd.readouterr().err
 
 
 def test_a_program_that_cannot_be_executed_is_126(capfd: pytest.CaptureFixture[str]) -> None:
@@ -891,9 +898,9 @@ def test_retries_without_a_cap_are_counted_alone(clock: VirtualClock, capfd: pyt
 # --- whole processes
 
 
-def is_gone(pid: int) -> bool:
+def is_gone(pid: int, patience: float = PATIENCE) -> bool:
     """Wait until a process has ended; False where it does not."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -996,15 +1003,25 @@ job.returncode = 0
 """
 
 
-class Terminal:
-    """A terminal in which a shell that knows job control runs ``retrywrap run``."""
+SCRIPT = """
+import subprocess, sys
 
-    def __init__(self, *arguments: str) -> None:
+job = subprocess.Popen([sys.executable, "-m", "retrywrap", "run", *sys.argv[1:]], stdout=subprocess.PIPE, text=True)
+job.stdout.readline()
+job.terminate()
+print("job: status", job.wait(), flush=True)
+"""
+
+
+class Terminal:
+    """A terminal in which a shell that knows job control, or another script, runs ``retrywrap run``."""
+
+    def __init__(self, *arguments: str, shell: str = SHELL) -> None:
         self.primary, secondary = pty.openpty()
         termios.tcsetwinsize(secondary, (24, 200))
         self.text = ""
         self.shell = subprocess.Popen(
-            [sys.executable, "-c", SHELL, *arguments],
+            [sys.executable, "-c", shell, *arguments],
             stdin=secondary,
             stdout=secondary,
             stderr=secondary,
@@ -1079,6 +1096,46 @@ def test_a_program_that_stops_itself_gives_the_shell_its_terminal_back() -> None
         terminal.see("stopped by SIGTSTP")
         terminal.see("again")
         terminal.see("job: status 8")
+
+
+@linux
+def test_a_script_that_ends_us_ends_the_program() -> None:
+    """A sender of our own group is no terminal: the program has not heard of it yet."""
+    with Terminal("--max", "0", "--", "sh", "-c", "echo ready; exec sleep 60", shell=SCRIPT) as terminal:
+        terminal.see("job: status 143")
+
+
+@linux
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_with_a_terminal_an_overdue_attempt_leaves_no_descendant(stubborn: bool, tmp_path: Path) -> None:
+    """Nor where the descendant does not heed SIGTERM and its parent is gone."""
+    trap = "trap '' TERM; " if stubborn else ""
+    note = tmp_path / "pid"
+    script = f"sh -c '{trap}echo $$ > {note}; sleep 60; true' & wait"
+    with Terminal("--attempt-timeout", "0.5", "--max", "0", "--", "sh", "-c", script) as terminal:
+        terminal.see("job: status 124")
+    assert is_gone(int(note.read_text()))
+
+
+def test_a_family_is_found_with_its_descendants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children and theirs; nobody else, no process that is gone, and nobody where there is no /proc to ask."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout is not None
+        grandchild = int(shell.stdout.readline())
+        try:
+            found = family(os.getpid())
+            assert {os.getpid(), shell.pid, grandchild} <= set(found)
+            assert os.getppid() not in found
+            assert descends_from(grandchild, os.getpid())
+            assert not descends_from(os.getpid(), grandchild)
+            send_to({grandchild: "another time", 0x3FFFFFFF: "never"}, signal.SIGKILL)
+            assert not is_gone(grandchild, patience=0.2)
+        finally:
+            send_to(family(shell.pid), signal.SIGKILL)
+    assert is_gone(grandchild)
+    assert family(shell.pid) == {}
+    monkeypatch.setattr(os, "listdir", lambda _: (_ for _ in ()).throw(FileNotFoundError()))
+    assert family(os.getpid()) == {}
 
 
 @linux

@@ -306,7 +306,8 @@ WRONG: list[tuple[str, Any, str]] = [
     *[("error_store_path", value, "a path") for value in ("a\0b", "\ud800")],
 ]
 WRONG_FURTHER: list[tuple[str, Any, str]] = [
-    *[(key, "x", WHOLE) for key in ("max_blocks_per_batch", "batch_timeout_ms", "backup_max_size")],
+    *[(key, "x", WHOLE) for key in ("max_blocks_per_batch", "batch_timeout_ms")],
+    ("backup_max_size", "x", "a whole number from 0 to 18446744073709551615"),
     ("compression_level", -1, WHOLE),
     ("enable_compression", 1, BOOL),
     ("enable_encryption", "on", BOOL),
@@ -352,11 +353,27 @@ def test_a_refused_file_names_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "start"),
     [
-        ({"eror_retry_max": 3}, "configure(): unknown key eror_retry_max = 3; known: enable, error_retry_max, "),
+        (
+            {"eror_retry_max": 3},
+            "configure(): unknown key eror_retry_max = 3; did you mean error_retry_max? known: enable, ",
+        ),
         ({3: 4}, "configure(): unknown key 3 = 4; known: "),
         ({"error": 3}, "configure(): unknown key error = 3; known: "),
         ({"error": {"retry": 3}}, "configure(): unknown key error = {…}; known: "),
-        ({"error": {"retry": {"maxx": 3}}}, "configure(): unknown key error.retry.maxx = 3; known: "),
+        (
+            {"error": {"retry": {"maxx": 3}}},
+            "configure(): unknown key error.retry.maxx = 3; did you mean error.retry",
+        ),
+        ({"policy": {"up": {"max": 3}}}, "configure(): unknown key policy = {…}; did you mean policies? known: "),
+        ({"retrywrap": {"max": 3}}, "configure(): unknown key retrywrap = {…}; known: "),
+        (
+            {"plugins": {"incremental-bitmap": {"error_retry_max": 3}}},
+            "configure(): plugins.incremental-bitmap = {…}: expected the name plugins.incremental_bitmap; ",
+        ),
+        (
+            {"plugins": {"incremental_bitmap": {}}, "policys": {}},
+            "configure(): unknown key policys = {…}; did you mean policies?",
+        ),
         ({"error": {"retry": {"max": 3}, "x": 1}}, "configure(): unknown key error = {…}; known: "),
         ({"plugins": {"incremental_bitmap": {"x": 1}}}, "configure(): unknown key plugins.incremental_bitmap.x = 1; "),
         ({"plugins": 3}, "configure(): plugins = 3: expected a table; "),
@@ -649,6 +666,26 @@ def test_a_bad_policy_is_refused(table: dict[Any, Any], problem: str) -> None:
     for message in (refused(policies={"bad": table}), refused({"policies": {"bad": table}})):
         assert message.startswith(f"configure(): [policies.bad] {problem}")
         assert message.endswith("; nothing of this configuration was applied")
+
+
+def test_tables_of_others_may_stand_beside_ours() -> None:
+    """A file with the plugin's own table may be an application's: the tables of others are none of our business."""
+    ours = {"incremental_bitmap": {"error_retry_max": 3}, "other_plugin": {"x": 1}}
+    assert configure({"plugins": ours, "database": {"url": "x"}, "log": {"level": 3}}).error_retry_max == 3
+    assert "unknown key level = 3" in refused({"plugins": ours, "level": 3})
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "4294967296"])
+def test_a_number_of_any_length_is_refused(digits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable's name, however many digits it has."""
+    monkeypatch.setenv("RETRYWRAP_ERROR_RETRY_MAX", digits)
+    with pytest.raises(ConfigurationError, match=r"^environment: RETRYWRAP_ERROR_RETRY_MAX = "):
+        configure()
+
+
+def test_a_backup_may_be_larger_than_four_gigabytes() -> None:
+    """backup_max_size counts bytes: it is no 32-bit number."""
+    assert configure({"backup_max_size": 2**40}).coordinator["backup_max_size"] == 2**40
 
 
 @pytest.mark.parametrize(

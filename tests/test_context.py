@@ -20,9 +20,11 @@ from retrywrap import (
     exponential,
     return_codes,
 )
+from retrywrap.classifiers.chain import DEFAULT, Chain
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.context import explain_end
 from retrywrap.decide.events import RetryEvent
+from retrywrap.decide.notes import Note, attach
 
 LOST = ConnectionResetError("gone")
 
@@ -354,3 +356,20 @@ def test_the_machine_keeps_its_invariants(
     failures = [event for event in ends if event.reason is not StopReason.RECOVERED]
     assert sum(e.is_error for e in events) == sum(e.is_retry for e in events) + len(failures)
     assert calls == context.attempts
+
+
+def test_an_error_that_was_never_raised_here_has_its_note_only() -> None:
+    """Such as one that came out of another process: an inner operation's note counts, an older one of its own not."""
+    error = ConnectionResetError("gone")
+    attach(error, Note.make("gave up", "inner", (1, "inner"), StopReason.EXHAUSTED, 3))
+    for layer, reason in (((1, "inner"), None), ((2, "outer"), StopReason.NESTED_REFUSED)):
+        context = RetryContext(RetryPolicy(), layer=layer)
+        context.begin(0.0)
+        assert context.failed(error, 0.0).reason is reason
+
+
+def test_a_policy_tells_its_chain() -> None:
+    """The default one, unless classifier= says otherwise."""
+    own = Chain(lambda error: ErrorCode.NETWORK)
+    assert RetryPolicy().chain is DEFAULT
+    assert RetryPolicy(classifier=own).chain is own

@@ -1063,6 +1063,9 @@ HOSTILE: dict[str, type[Exception]] = {
 }
 HOSTILE["metaclass"] = _Meta("metaclass", (ConnectionResetError,), {})
 HOSTILE["__str__"] = type("wordless", (ConnectionResetError,), {"__str__": _raise, "__repr__": _raise})
+HOSTILE["no module"] = eval(
+    "type('Nameless', (ConnectionResetError,), {})", {"ConnectionResetError": ConnectionResetError}
+)
 HOSTILE["__getattribute__"] = type("closed", (ConnectionResetError,), {"__getattribute__": _raise})
 
 

@@ -170,6 +170,15 @@ def test_wrong_arguments(tmp_path: Path, change: dict[str, Any], error: type[Exc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("mode", "octal"), [(644, "0o644"), (777, "0o777"), (755, "0o755")])
+def test_a_mode_in_decimal_is_refused(tmp_path: Path, mode: int, octal: str) -> None:
+    """mode=644 would be 0o1204; what was surely meant is said. Real bits above 0o777 pass."""
+    with pytest.raises(ValueError, match=f"mode must be written in octal: {octal}; got the decimal {mode}"):
+        write_file(tmp_path / "file", b"", mode=mode)
+    write_file(tmp_path / "file", b"", mode=0o1644)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o1644
+
+
 @pytest.mark.parametrize("change", [{"path": 3}, {"data": 3}, {"mode": "600"}])
 def test_a_mistake_in_the_code_is_no_failed_write(tmp_path: Path, change: dict[str, Any]) -> None:
     """What was called wrongly is not recorded as an operation that failed."""

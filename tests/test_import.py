@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+import retrywrap
+from retrywrap.classifiers import tables
+
 HEAVY = [
     "argparse",
     "asyncio",
@@ -128,3 +131,19 @@ def test_a_first_failure_loads_structlog() -> None:
 def test_the_command_line_is_importable_without_its_extra() -> None:
     """``retrywrap --version`` loads neither rich nor matplotlib."""
     assert not {"rich", "matplotlib"} & loaded_by("import retrywrap.cli\nretrywrap.cli.main")
+
+
+def test_a_table_that_cannot_be_loaded_has_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes out all the same, as one that nobody knows."""
+
+    def broken(_: str) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(tables, "import_module", broken)
+    kind = type("Lost", (ConnectionResetError,), {"__module__": "requests.exceptions"})
+    with pytest.raises(kind):
+        retrywrap.with_retry(max=0)(_throw)(kind)
+
+
+def _throw(kind: type[Exception]) -> None:
+    raise kind

@@ -764,3 +764,26 @@ def test_a_wait_ends_early() -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert results == [-6]
     assert registry.stats().cancelled == 1
+
+
+def test_an_operation_that_returns_an_awaitable_is_refused(clock: VirtualClock) -> None:
+    """Nobody here would await it: a code of 0 would say that something was done."""
+
+    async def work(data: Any) -> int:
+        raise AssertionError("not run")
+
+    class Later:
+        def __await__(self) -> Any:
+            yield
+
+    for operation in (lambda data: work(data), lambda data: Later()):
+        with pytest.raises(TypeError, match=r"operation must be a plain function; .* returned <"):
+            backup_execute_with_retry(backup_retry_context_init(3, 5), operation)
+    assert clock.waits == []
+
+
+def test_the_same_data_goes_to_each_attempt(clock: VirtualClock) -> None:
+    """As in the contract, which knows nothing of iterators that are used up."""
+    codes = iter([-6, -6, 0])
+    assert backup_execute_with_retry(backup_retry_context_init(3, 5), lambda data: next(data), codes) == 0
+    assert clock.waits == [5.0, 5.0]

@@ -8,7 +8,6 @@ import os
 import pickle
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -376,13 +375,13 @@ def test_recording_by_hand(clock: VirtualClock) -> None:
     """It counts, becomes the last error, is told to the listeners, and comes back as a record."""
     heard: list[RetryEvent] = []
     end = subscribe(heard.append)
-    before = time.time()
+    clock.advance(7)
     record = registry.record_error(-6, "Network connection failed", "upload")
     end()
     assert record == registry.last_error
     assert (record.code, str(record), record.operation) == (ErrorCode.NETWORK, "Network connection failed", "upload")
     assert (record.attempt, record.rule, record.final, record.error_type) == (1, "recorded", False, "")
-    assert before <= record.time <= time.time()
+    assert record.time == 1_000_000_007
     assert registry.stats("upload") == Stats(errors=1)
     assert [(e.name, e.code, e.message) for e in heard] == [("error.recorded", -6, "Network connection failed")]
 

@@ -50,7 +50,8 @@ TOP = {
     "fixed", "linear", "exponential", "decorrelated", "fibonacci", "RetryBudget", "RatioBudget",
     "ErrorCode", "Verdict", "classify", "return_codes",
     "registry", "Registry", "ErrorRecord", "subscribe",
-    "write_file", "configure", "RetryWrapError", "RetryExhausted",
+    "write_file", "configure", "RetryEvent",
+    "RetryWrapError", "RetryExhausted", "RetryUsageError", "DeadlineExceeded", "ConfigurationError",
 }
 # fmt: on
 LAZY = {"structlog", "rich", "matplotlib", "trio"}

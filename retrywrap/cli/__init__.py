@@ -39,6 +39,18 @@ def _parser() -> _Parser:
     return parser
 
 
+def _open_streams() -> None:
+    """Put the null device where a standard stream is closed: a file of ours would get its number, and its output."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # it is to stay open
+
+
+def _drop_output() -> None:
+    """Let the interpreter's own flush at its exit not complain of what was said already."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -48,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: the command's own; 2 for an error of use.
     """
+    _open_streams()
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -56,9 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, ConfigurationError) as error:
         print(f"retrywrap: {error}", file=sys.stderr)
         return _USAGE
-    except BrokenPipeError:
-        # Whoever read has enough; the interpreter's own flush at exit must not complain of it either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read has enough
+        _drop_output()
         return 0
+    except OSError as error:
+        _drop_output()
+        print(f"retrywrap: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from retrywrap.cli.family import Family, family, send_to
 from retrywrap.cli.signals import Received, Signals
 
 __all__ = ["GRACE", "Child"]
@@ -42,6 +43,7 @@ class Child:
     def __init__(self, command: Sequence[str], *, shared: bool, mask: set[Any] | None) -> None:
         self.overdue = False
         self._shared = shared
+        self._family: Family = {}
         prepare = None if sys.platform == "win32" else _preparation(mask)
         group = None if shared else 0
         self._process = subprocess.Popen(list(command), preexec_fn=prepare, process_group=group)
@@ -96,20 +98,31 @@ class Child:
     def _end_overdue(self) -> float | None:
         """Take the next step against a program that runs too long; return until when it has time."""
         if self.overdue:
-            self._send(_KILL)
+            self._end_all(_KILL)
             return None
         self.overdue = True
         self._ask()
         return time.monotonic() + GRACE
 
     def _ask(self) -> None:
-        self._send(signal.SIGTERM)
+        self._end_all(signal.SIGTERM)
         if hasattr(signal, "SIGCONT"):
-            self._send(signal.SIGCONT)  # a stopped program would not hear it
+            self._end_all(signal.SIGCONT)  # a stopped program would not hear it
 
     def _kill_rest(self) -> None:
-        """Kill it, or what it left behind in its process group, whose number stays taken until that is gone."""
-        self._send(_KILL)
+        """Kill it, and what it left behind."""
+        self._end_all(_KILL)
+
+    def _end_all(self, number: int) -> None:
+        """Send a signal to it and all its descendants, those too whose parents are gone by now.
+
+        In its own process group they are reached by that, whose number stays taken until all are gone.
+        """
+        if self._shared:
+            self._family |= {pid: start for member in [*self._family, self._process.pid]
+                             for pid, start in family(member).items()}  # fmt: skip
+            send_to(self._family, number)
+        self._send(number)
 
     def _send(self, number: int) -> None:
         with suppress(ProcessLookupError):

@@ -201,7 +201,7 @@ def _read_code(text: str) -> int:
         return int(word)
     code = _NAMES.get(word.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_"))
     if code is None:
-        raise UsageError(f"--code {text!r}: expected a number, or one of {', '.join(_NAMES)}")
+        raise UsageError(f"--code {text!r}: expected a number, or one of {', '.join(_NAMES)}; DIR goes before --code")
     return code
 
 

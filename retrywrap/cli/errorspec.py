@@ -15,6 +15,7 @@ from retrywrap.codes import ErrorCode
 __all__ = ["read_error"]
 
 _HELP = "give an exception (OSError(28), requests.exceptions.Timeout), a code (-6, NETWORK), an errno (ENOSPC)"
+_LONGEST = 1000
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -22,13 +23,16 @@ _NUMBER = re.compile(r"[+-]?[0-9]+")
 def read_error(text: str) -> BaseException | ErrorCode:
     """Return the error that a text names.
 
-    Nothing of the text is evaluated: arguments are literals, and a name is imported, never called but for the
-    exception's own constructor.
+    Nothing of the text is evaluated: arguments are literals, lists, errnos by name and other exceptions, and a name is
+    imported, never called but for the exception's own constructor. What the constructor does not take by name becomes
+    an attribute, as libraries set them: ``sqlite3.OperationalError("database is locked", sqlite_errorcode=5)``.
 
     Raises:
         UsageError: It names nothing that is known, or the exception cannot be made of these arguments.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise UsageError(f"{text[:40]!r}… is longer than the {_LONGEST} characters that an error may have: {_HELP}")
     if _NUMBER.fullmatch(text):
         return ErrorCode(int(text))
     upper = text.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_")
@@ -41,31 +45,61 @@ def read_error(text: str) -> BaseException | ErrorCode:
 
 
 def _exception(text: str) -> BaseException:
-    name, arguments, named = _parse(text)
-    kind = _find(name)
-    if arguments is None:
-        return _make_bare(kind)
-    if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int and not named:
-        arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but is surely meant to
+    if _NAME.fullmatch(text):
+        return _make_bare(_find(text))
     try:
-        return kind(*arguments, **named)
+        call = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _not_understood(text) from None
+    if not isinstance(call, ast.Call):
+        raise _not_understood(text)
+    return _make(call)
+
+
+def _not_understood(text: str) -> UsageError:
+    return UsageError(f"{text[:80]!r} is no error that is understood: {_HELP}")
+
+
+def _make(call: ast.Call) -> BaseException:
+    """Return the exception that a call makes."""
+    name = ast.unparse(call.func)
+    if not _NAME.fullmatch(name):
+        raise _not_understood(name)
+    kind = _find(name)
+    arguments = [_value(argument) for argument in call.args]
+    named = {word.arg or "**": _value(word.value) for word in call.keywords}
+    try:
+        if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int:
+            arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but surely means it
+        return _made(kind, arguments, named)
     except Exception as error:
         raise UsageError(f"{name} cannot be made of these arguments: {type(error).__name__}: {error}") from None
 
 
-def _parse(text: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
-    """Return name and literal arguments; None for no parentheses at all."""
-    if _NAME.fullmatch(text):
-        return text, None, {}
+def _made(kind: type[BaseException], arguments: list[Any], named: dict[str, Any]) -> BaseException:
+    if not named:
+        return kind(*arguments)
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or not _NAME.fullmatch(ast.unparse(call.func)):
-            raise ValueError
-        arguments = [ast.literal_eval(argument) for argument in call.args]
-        named = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise UsageError(f"{text!r} is no error that is understood: {_HELP}") from None
-    return ast.unparse(call.func), arguments, named
+        return kind(*arguments, **named)
+    except TypeError:
+        error = kind(*arguments)
+        for name, value in named.items():
+            setattr(error, name, value)
+        return error
+
+
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Call():
+            return _make(node)
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_value(item) for item in items]
+        case ast.Attribute(value=ast.Name(id="errno"), attr=name) if hasattr(errno, name):
+            return getattr(errno, name)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError):
+        raise _not_understood(ast.unparse(node)) from None
 
 
 def _find(name: str) -> type[BaseException]:
@@ -84,7 +118,8 @@ def _find(name: str) -> type[BaseException]:
         except Exception as error:
             raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
         return _walk(found, parts[cut:], name)
-    raise UsageError(f"{name}: no module {parts[0]!r} is installed here; {_HELP}")
+    where = f"in its own folder, python -m retrywrap explain {name} finds it"
+    raise UsageError(f"{name}: no module {parts[0]!r} is installed here ({where}); {_HELP}")
 
 
 def _walk(found: Any, rest: list[str], name: str) -> type[BaseException]:
@@ -96,8 +131,16 @@ def _walk(found: Any, rest: list[str], name: str) -> type[BaseException]:
 
 
 def _make_bare(kind: type[BaseException]) -> BaseException:
-    """Return an instance of a class, past its own constructor where that wants arguments."""
+    """Return an instance of a class, past its own constructor where that wants arguments.
+
+    Raises:
+        UsageError: There is no way past it, as with groups, which always have members.
+    """
     try:
         return kind()
     except Exception:
-        return kind.__new__(kind)
+        try:
+            return kind.__new__(kind)
+        except Exception as error:
+            needs = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{kind.__qualname__} needs its arguments, in parentheses ({needs})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from retrywrap.classifiers import Step, Verdict, explain
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print_json(error, verdict, steps)
     else:
         _print(error, verdict, steps)
+        if verdict.rule == "unknown" and "(" not in arguments.error:
+            print("  note         made without arguments, which its rules may look at: give them in parentheses")
     return 0
 
 
@@ -57,9 +60,17 @@ def _print(error: BaseException | ErrorCode, verdict: Verdict, steps: list[Step]
 
 def _title(error: BaseException | ErrorCode) -> str:
     if isinstance(error, ErrorCode):
-        return f"{error.plugin_name} ({int(error)}): {error.message}"
-    kind = type(error)
-    return f"{kind.__module__}.{kind.__qualname__}{error.args!r}"
+        return f"{error.plugin_name} ({int(error)}): {error.message}{_meant(int(error))}"
+    return f"{type(error).__module__}.{type(error).__qualname__}({', '.join(map(repr, error.args))})"
+
+
+def _meant(number: int) -> str:
+    """Return what else a number that is no code of the plugin's may have been meant as."""
+    if 100 <= number <= 599:
+        return f"; an HTTP status? write urllib.error.HTTPError('url', {number}, '', None, None)"
+    if number in errno.errorcode:
+        return f"; an errno? write OSError({number}) or {errno.errorcode[number]}"
+    return ""
 
 
 def _facts(verdict: Verdict) -> list[tuple[str, str]]:

@@ -210,7 +210,8 @@ class Runner:
         if os.path.exists(program):
             say(f"{program}: cannot be run: the interpreter in its first line was not found")
         else:
-            say(f"{program}: command not found")
+            hint = " (give the program and its arguments as words of their own)" if " " in program else ""
+            say(f"{program}: command not found{hint}")
         return _NOT_FOUND
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
+from retrywrap.cli.family import descends_from
+
 __all__ = ["ENDING", "Received", "Signals", "has_terminal", "signal_name"]
 
 
@@ -33,7 +35,7 @@ class Received(NamedTuple):
 
     Attributes:
         number: Its number.
-        by_group: It went to our whole process group: typed on the terminal, or sent by one of the group.
+        by_group: It went to our whole process group: typed on the terminal, or sent by the program that we run.
     """
 
     number: int
@@ -115,13 +117,17 @@ class Signals:
 
 
 def _by_group(info: Any) -> bool:
-    """Return whether the kernel sent it, for a terminal, or a process of our own group, such as an editor at Ctrl-Z."""
+    """Return whether the kernel sent it, for a terminal, or what we run did, to all, as an editor does at Ctrl-Z.
+
+    A script that runs us may be of our group, too; what it sends is for us alone.
+    """
     if info.si_code > 0:
         return True
     try:
-        return info.si_pid not in (0, os.getpid()) and os.getpgid(info.si_pid) == os.getpgrp()
+        in_group = info.si_pid not in (0, os.getpid()) and os.getpgid(info.si_pid) == os.getpgrp()
     except OSError:  # the sender is gone
         return False
+    return in_group and descends_from(info.si_pid, os.getpid())
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from retrywrap.codes import ErrorCode
@@ -23,6 +23,9 @@ _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
 _LARGEST_BUFFER = 2**32 - 1
 _OTHERS = "(others)"
+
+wall_clock: Callable[[], float] = time.time
+"""Seconds since the epoch, for what is recorded by hand; replaced by the clock that is in force."""
 
 
 class ErrorRecord(NamedTuple):
@@ -378,7 +381,7 @@ def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent
         max=None,
         wait=None,
         elapsed=0.0,
-        time=time.time(),
+        time=wall_clock(),
         rule="recorded",
         retry_after=None,
         scope=None,

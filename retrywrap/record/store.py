@@ -41,7 +41,7 @@ class ErrorLog:
         path: The absolute path.
         written: Lines written.
         dropped: Lines lost, because the disk was full, say. The first loss is also a warning of the logger
-            ``retrywrap``; the next warning comes only after a line was written again.
+            ``retrywrap``; the next one, with their number, comes when a line was written again.
 
     Raises:
         TypeError: A parameter has the wrong type.
@@ -70,7 +70,7 @@ class ErrorLog:
         self._file: LogFile | None = None
         self._number = -1
         self._plain = False
-        self._warned = False
+        self._lost = 0
 
     def write(self, epoch_ms: int, code: int, message: str) -> bool:
         """Write one error as one line, whatever the message holds.
@@ -84,20 +84,26 @@ class ErrorLog:
             False where the line was lost.
         """
         line = format_line(epoch_ms, code, message)
+        news = ""
         with self._lock:
             try:
                 self._append(line)
             except OSError as error:
                 self.dropped += 1
-                loss = "" if self._warned else f"{type(error).__name__}: {error}"
-                self._warned = True
+                if not self._lost:
+                    problem = f"{type(error).__name__}: {error}"
+                    news = f"the error log {self.path} cannot be written, lines are lost: {problem}"
+                self._lost += 1
+                written = False
             else:
                 self.written += 1
-                self._warned = False
-                return True
-        if loss:  # not under the lock: a logging handler may wait for a thread that has an error to write
-            _warn(self.path, loss)
-        return False
+                if self._lost:
+                    news = f"the error log {self.path} is written again; {self._lost} lines were lost"
+                self._lost = 0
+                written = True
+        if news:  # not under the lock: a logging handler may wait for a thread that has an error to write
+            _warn(news)
+        return written
 
     def close(self) -> None:
         """Close the file. A later line begins a new one."""
@@ -180,12 +186,12 @@ def _make_directory(path: str) -> None:
         os.mkdir(path, 0o700)
 
 
-def _warn(path: str, loss: str) -> None:
+def _warn(news: str) -> None:
     with importing:
         import logging
 
     with suppress(Exception):  # a broken logging handler must not do what a broken error log may not
-        logging.getLogger("retrywrap").warning("the error log %s cannot be written, lines are lost: %s", path, loss)
+        logging.getLogger("retrywrap").warning("%s", news)
 
 
 def _check_path(value: Any) -> str:

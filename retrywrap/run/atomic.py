@@ -212,7 +212,8 @@ def _check_data(value: Any) -> memoryview:
         view = memoryview(value)
     except TypeError:
         hint = "; encode it first" if isinstance(value, str) else ""
-        raise TypeError(f"data must be bytes, or another object with bytes in it; got {shown(value)}{hint}") from None
+        expected = "data must be bytes, another object with bytes in it, or for write_file a str"
+        raise TypeError(f"{expected}; got {shown(value)}{hint}") from None
     return view if view.c_contiguous else memoryview(view.tobytes())
 
 
@@ -223,3 +224,5 @@ def _check_mode(value: Any) -> None:
         raise TypeError(f"mode must be permission bits such as 0o600, or None; got {shown(value)}")
     if not 0 <= value <= 0o7777:
         raise ValueError(f"mode must be permission bits from 0 to 0o7777; got {shown(value)}")
+    if value > 0o777 and len(digits := str(value)) == 3 and not set(digits) & {"8", "9"}:
+        raise ValueError(f"mode must be written in octal: 0o{digits}; got the decimal {digits}, which is {value:#o}")

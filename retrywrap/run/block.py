@@ -198,14 +198,13 @@ class AsyncBlock(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage == DONE and self._pending is None:
+        if self.stage == _RUNNING or (self.stage == DONE and self._pending is None):
             return
-        if self.stage != _RUNNING:
-            self._pending = None
-            self.stage = DONE
-            if self._operation is not None:
-                self._operation.interrupted(during_attempt=False)
-            self._over()
+        self._pending = None
+        self.stage = DONE
+        if self._operation is not None:
+            self._operation.interrupted(during_attempt=False)
+        self._over()
 
     async def next(self) -> AsyncBlock:
         """Wait where that is due, and make ready for the next attempt.

@@ -148,8 +148,9 @@ async def limited(seconds: float) -> AsyncIterator[None]:
         return
     import asyncio
 
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as limit:
+        async with limit:
             yield
     except TimeoutError as error:
         if limit.expired() and not error.args:
