@@ -6,13 +6,14 @@ It makes an operation that may fail succeed when it can, give up when it must, a
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retrywrap.classifiers.verdict import Verdict, return_codes
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import ConfigurationError, DeadlineExceeded, RetryExhausted, RetryUsageError, RetryWrapError
+from retrywrap.lazy import lazily as _lazily
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import ErrorRecord, Registry, registry
 from retrywrap.run.decorator import with_retry
@@ -86,13 +87,4 @@ _WHERE = {  # loaded at first need
     "write_file": "run.files",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _WHERE, __all__)

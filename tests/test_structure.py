@@ -27,6 +27,7 @@ FLOORS = {
     "_version": 0,
     "codes": 0,
     "errors": 0,
+    "lazy": 0,
     "locks": 0,
     "reports": 1,
     "classifiers": 1,

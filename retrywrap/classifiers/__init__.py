@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retrywrap.classifiers.verdict import Classifier, Effect, Verdict, return_codes
+from retrywrap.lazy import lazily as _lazily
 
 if TYPE_CHECKING:
     from retrywrap.classifiers.chain import Chain, classify, explain
@@ -44,13 +44,4 @@ _WHERE = {
     "unregister": "registration",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _WHERE, __all__)

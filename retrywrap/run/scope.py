@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from asyncio.events import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
@@ -139,7 +140,7 @@ class RetryScope:
         return self._spec.policy()
 
     def __iter__(self) -> Iterator[Block]:
-        if clocks.under_event_loop():
+        if _get_running_loop() is not None or ("trio" in sys.modules and clocks.under_trio()):
             raise RetryUsageError(
                 "a plain for would block the running event loop; write: async for attempt in retry_scope(…)"
             )
