@@ -208,6 +208,8 @@ def _namespace(module: ModuleType) -> tuple[set[str], set[str]]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             defined |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
         imported |= {name for _, source, name in imports(node) if _from_package(source) and not _is_definition(node)}
+    imported -= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+                 if (alias.asname or "").startswith("_")}  # fmt: skip
     gathered = defined | imported if hasattr(module, "__path__") else defined
     return {name for name in gathered if not name.startswith("_")}, imported
 
