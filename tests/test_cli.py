@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from retrywrap import ErrorCode, classify, cli
 from retrywrap._version import __version__
+from retrywrap.classifiers.tables import families
 from retrywrap.cli import UsageError, main
 from retrywrap.cli.errorspec import read_error
 from retrywrap.errors import ConfigurationError
@@ -46,7 +48,6 @@ def test_importing_the_main_module_runs_nothing() -> None:
         ((), "retrywrap: the following arguments are required: COMMAND (see retrywrap --help)"),
         (("--nonsense",), "COMMAND"),
         (("codes", "--nonsense"), "retrywrap: unrecognized arguments: --nonsense (see retrywrap --help)"),
-        (("explain",), "retrywrap explain: the following arguments are required: ERROR (see retrywrap explain --help)"),
         (("backup",), "invalid choice: 'backup'"),
     ],
 )
@@ -234,6 +235,43 @@ def test_explain_asks_for_the_arguments_of_what_it_does_not_know(capsys: pytest.
     assert "made without arguments" in capsys.readouterr().out
     assert status_of("explain", "KeyError('x')") == 0
     assert "made without arguments" not in capsys.readouterr().out
+
+
+def test_explain_prints_a_family_and_a_library(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each class with what is said of it, or what it depends on; a library alone has its own rows only."""
+    assert status_of("explain", "--table", "clients") == 0
+    family = capsys.readouterr().out
+    assert re.search(r"^requests\.ConnectTimeout +TIMEOUT, retried, surely not applied$", family, re.MULTILINE)
+    assert re.search(
+        r"^urllib3\.MaxRetryError +depends: What the error inside says \(reason\)\.$", family, re.MULTILINE
+    )
+    assert status_of("explain", "--table", "requests", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["class"].partition(".")[0] for row in rows} == {"requests"}
+    assert {"class": "requests.Timeout", "rule": "requests.Timeout", "says": "TIMEOUT, retried"} in rows
+
+
+def test_every_family_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """None is empty."""
+    for name in families():
+        assert status_of("explain", "--table", name) == 0
+        assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "explain takes an ERROR, or --table NAME, and not both"),
+        (("OSError", "--table", "sql"), "explain takes an ERROR, or --table NAME, and not both"),
+        (("--table", "nope"), "--table 'nope': expected a family (clients, "),
+    ],
+)
+def test_explain_takes_one_question(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    """An error or a table; a table that does not exist names those that do."""
+    assert status_of("explain", *arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_explain_takes_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,5 +90,5 @@ _AIOHTTP: Mapping[str, Entry] = {
     "aiohttp.ClientConnectorError": inside("os_error", "__cause__"),
 }
 
-TABLE = table({**_REQUESTS, **_URLLIB3, **_HTTPX, **_AIOHTTP})
+TABLE = table(_REQUESTS, _URLLIB3, _HTTPX, _AIOHTTP)
 """Rows of the HTTP clients' classes."""

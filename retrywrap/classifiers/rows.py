@@ -86,15 +86,38 @@ def never(code: ErrorCode, effect: Effect = "unknown", *, rule: str = "") -> Ver
     return Verdict(code, effect=effect, rule=rule)
 
 
-def table(entries: Mapping[str, Entry], *, prefix: str = "", tier: int = 0) -> dict[str, Row]:
+def table(*parts: Mapping[str, Entry], prefix: str = "", tier: int = 0) -> dict[str, Row]:
     """Return rows by key: the root of a class's module, a dot, and the class's qualified name.
 
     Args:
-        entries: By key, what to say of the class.
+        *parts: By key, what to say of the class.
         prefix: Put before the key to make the rule's name.
         tier: See `Row`.
+
+    Raises:
+        ValueError: The table contradicts itself: a class stands in two parts, or a verdict says two things at once.
     """
-    return {key: _row(key, entry, prefix + key.removeprefix("builtins."), tier) for key, entry in entries.items()}
+    rows: dict[str, Row] = {}
+    for part in parts:
+        for key, entry in part.items():
+            if key in rows:
+                raise ValueError(f"{key} stands in the table twice")
+            if isinstance(entry, Verdict):
+                _check_constant(key, entry)
+            rows[key] = _row(key, entry, prefix + key.removeprefix("builtins."), tier)
+    return rows
+
+
+def _check_constant(key: str, verdict: Verdict) -> None:
+    """Refuse what no row may say of every error of a class."""
+    for wrong, contradiction in (
+        (verdict.code == ErrorCode.SUCCESS, "an exception is no success"),
+        (verdict.forbid and verdict.retryable, "it is retryable, and a retry is forbidden"),
+        (verdict.throttled and not verdict.retryable, "it asks for less load, and is not retryable"),
+        (verdict.retry_after is not None and not verdict.retryable, "it has a hint, and is not retryable"),
+    ):
+        if wrong:
+            raise ValueError(f"the row for {key} contradicts itself: {contradiction}")
 
 
 def _row(key: str, entry: Entry, rule: str, tier: int) -> Row:
@@ -123,6 +146,8 @@ def inside(*names: str, default: Verdict | None = None) -> Through:
                     return verdict
         return default
 
+    otherwise = "" if default is None else f", otherwise {default.code.name}"
+    through.__doc__ = f"What the error inside says ({', '.join(names)}){otherwise}."
     return Through(through)
 
 

@@ -15,7 +15,7 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["FAMILIES", "forbidden", "rows_for"]
+__all__ = ["FAMILIES", "families", "family", "forbidden", "rows_for"]
 
 _STDLIB = (
     "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile "
@@ -46,11 +46,35 @@ def rows_for(cls: type[BaseException]) -> tuple[Row, ...]:
 def _rows_of(cls: type) -> list[Row]:
     root, key = key_of(cls)
     try:
-        with importing:
-            tables = [import_module(f"retrywrap.classifiers.{name}").TABLE for name in FAMILIES.get(root, ())]
+        tables = [_table(name) for name in FAMILIES.get(root, ())]
     except Exception:  # no file descriptor is left, or the interpreter is ending: the error must come out all the same
         return []
     return [table[key] for table in tables if key in table]
+
+
+def families() -> tuple[str, ...]:
+    """Return the names of all families."""
+    return tuple(sorted({name for names in FAMILIES.values() for name in names}))
+
+
+def family(name: str) -> Mapping[str, Row]:
+    """Return the rows of a family, or of one library, by the class that they speak of.
+
+    Args:
+        name: A family's name (``"clients"``), or the root of a library's modules (``"requests"``).
+
+    Raises:
+        KeyError: There is neither.
+    """
+    if name in families():
+        return dict(_table(name))
+    return {key: row for each in FAMILIES[name] for key, row in _table(each).items() if key.startswith(f"{name}.")}
+
+
+def _table(name: str) -> Mapping[str, Row]:
+    with importing:
+        found: Mapping[str, Row] = import_module(f"retrywrap.classifiers.{name}").TABLE
+    return found
 
 
 def forbidden(cls: type[BaseException]) -> tuple[Row, ...]:

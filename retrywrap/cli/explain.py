@@ -1,4 +1,4 @@
-"""`retrywrap explain ERROR`: which rule says what of an error, and why."""
+"""`retrywrap explain ERROR`: which rule says what of an error, and why; `explain --table NAME`: a family's rules."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from retrywrap.classifiers import Step, Verdict, explain
+from retrywrap.classifiers.rows import Row
+from retrywrap.classifiers.tables import families, family
 from retrywrap.classifiers.verdict import return_codes
 from retrywrap.cli.errorspec import read_error
+from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 
 if TYPE_CHECKING:
@@ -27,14 +30,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "error",
         metavar="ERROR",
+        nargs="?",
         help="an exception: 'OSError(28)', requests.exceptions.ConnectionError; a code: -6, NETWORK; an errno: ENOSPC",
+    )
+    parser.add_argument(
+        "--table",
+        metavar="NAME",
+        help=f"print the rules of a family ({', '.join(families())}), or of one library",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is said of one error; return the exit status."""
+    """Print what is said of one error, or the rules of a family; return the exit status."""
+    if (arguments.error is None) == (arguments.table is None):
+        raise UsageError("explain takes an ERROR, or --table NAME, and not both; see retrywrap explain --help")
+    if arguments.table is not None:
+        return _print_family(arguments.table, as_json=arguments.json)
     error = read_error(arguments.error)
     steps = explain(error)
     verdict = next((step.answer for step in reversed(steps) if step.answer is not None), None)
@@ -56,6 +69,37 @@ def _print(error: BaseException | ErrorCode, verdict: Verdict, steps: list[Step]
     for step in steps:
         mark = "→" if step.answer is not None else "·"
         print(f"    {mark} {step.rule:28} {step.note}")
+
+
+def _print_family(name: str, *, as_json: bool) -> int:
+    try:
+        rows = family(name)
+    except KeyError:
+        raise UsageError(
+            f"--table {name[:80]!r}: expected a family ({', '.join(families())}) or the root of a library's modules, "
+            "such as requests"
+        ) from None
+    told = [_row_facts(key, row) for key, row in rows.items()]
+    if as_json:
+        import json
+
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return 0
+    width = max(len(fact["class"]) for fact in told)
+    for fact in told:
+        print(f"{fact['class']:{width}}  {fact['says']}")
+    return 0
+
+
+def _row_facts(key: str, row: Row) -> dict[str, str]:
+    answer = row.answer
+    if answer is None:
+        judge = row.judge if row.judge is not None else row.through
+        about = (judge.__doc__ or "").partition("\n")[0].strip()
+        return {"class": key, "rule": row.rule, "says": f"depends: {about or 'on what it carries, or holds inside'}"}
+    retried = "retried" if answer.retryable else "not retried"
+    effect = ", surely not applied" if answer.effect == "none" else ""
+    return {"class": key, "rule": row.rule, "says": f"{answer.code.name}, {retried}{effect}"}
 
 
 def _title(error: BaseException | ErrorCode) -> str:
