@@ -1,0 +1,138 @@
+"""What the default chain says of every exception class that the installed client libraries define.
+
+``python tests/listing.py`` prints the page ``docs/reference/clients.md``, for the libraries that are installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from retrywrap import Verdict, classify
+
+LIBRARIES = {  # by the package that is imported: the distribution, whose version is told
+    "aiohttp": "aiohttp",
+    "amqp": "amqp",
+    "anthropic": "anthropic",
+    "asyncpg": "asyncpg",
+    "azure.core": "azure-core",
+    "botocore": "botocore",
+    "confluent_kafka": "confluent-kafka",
+    "elastic_transport": "elastic-transport",
+    "elasticsearch": "elasticsearch",
+    "google.api_core": "google-api-core",
+    "grpc": "grpcio",
+    "httpcore": "httpcore",
+    "httpx": "httpx",
+    "kombu": "kombu",
+    "mysql.connector": "mysql-connector-python",
+    "nats": "nats-py",
+    "openai": "openai",
+    "paho.mqtt": "paho-mqtt",
+    "paramiko": "paramiko",
+    "pika": "pika",
+    "psycopg": "psycopg",
+    "psycopg2": "psycopg2-binary",
+    "pymongo": "pymongo",
+    "pymysql": "PyMySQL",
+    "redis": "redis",
+    "requests": "requests",
+    "sqlalchemy": "SQLAlchemy",
+    "taosrest": "taospy",
+    "taosws": "taos-ws-py",
+    "urllib3": "urllib3",
+    "websockets": "websockets",
+}
+_NEVER_IMPORTED = ("test", "__main__", "gevent", "eventlet", "pyopenssl", "_cmd", "cli", "fuzzing", "locust", "trio")
+HEAD = """# What is said of the clients' errors
+
+Each exception class that the client libraries below define, and what `classify` says of an instance that carries nothing: made
+without arguments. Where a verdict depends on what the error carries (a status, an errno, a SQLSTATE, a cause), it is *unknown* here;
+`retrywrap explain --table NAME` shows what its rule looks at. What is unknown is not retried. Made by `python tests/listing.py`.
+"""
+
+
+def installed() -> list[str]:
+    """Return the packages of the list that can be imported here."""
+    found = []
+    for package in LIBRARIES:
+        with suppress(ImportError, ValueError):
+            if find_spec(package) is not None:
+                found.append(package)
+    return found
+
+
+def exceptions(package: str) -> list[type[Exception]]:
+    """Return the exception classes that a package's modules define, by name."""
+    root = package.partition(".")[0]
+    found: dict[str, type[Exception]] = {}
+    for module in _modules(package):
+        for thing in list(vars(module).values()):
+            if inspect.isclass(thing) and issubclass(thing, Exception) and thing.__module__.split(".")[0].strip("_") == root:
+                found[f"{thing.__module__}.{thing.__qualname__}"] = thing
+    return [found[name] for name in sorted(found)]
+
+
+def _modules(package: str) -> Iterator[object]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        top = importlib.import_module(package)
+        yield top
+        for info in pkgutil.walk_packages(getattr(top, "__path__", []), f"{package}.", onerror=lambda _: None):
+            if any(part in info.name for part in _NEVER_IMPORTED):
+                continue
+            with suppress(BaseException):  # optional parts want what is not installed, and say so in many ways
+                yield importlib.import_module(info.name)
+
+
+def made(kind: type[Exception]) -> Exception | None:
+    """Return an instance that carries nothing, past the class's own constructor where that wants arguments.
+
+    None where there is no way past it, or where a half-made object would complain when it goes.
+    """
+    if hasattr(kind, "__del__"):
+        return None
+    try:
+        return kind()
+    except Exception:
+        with suppress(Exception):
+            return kind.__new__(kind)
+    return None
+
+
+def table(package: str) -> list[tuple[str, Verdict | None]]:
+    """Return what is said of each class of a package; None where no instance could be made."""
+    found = []
+    for kind in exceptions(package):
+        error = made(kind)
+        found.append((f"{kind.__module__}.{kind.__qualname__}", None if error is None else classify(error)))
+    return found
+
+
+def page() -> str:
+    """Return the page for all that is installed."""
+    parts = [HEAD]
+    for package in installed():
+        try:
+            number = version(LIBRARIES[package])
+        except PackageNotFoundError:
+            number = ""
+        parts.append(f"\n## {package} {number}".rstrip() + "\n\n| class | code | retried | rule |\n|---|---|---|---|\n")
+        parts += [
+            f"| `{name}` | cannot be made without arguments | | |\n"
+            if said is None
+            else f"| `{name}` | {said.code.name} | {'yes' if said.retryable else 'no'} | {said.rule} |\n"
+            for name, said in table(package)
+        ]
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
