@@ -279,7 +279,7 @@ def _read_tables(source: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_foreign(key: object, value: object) -> bool:
     """Whether a top-level table belongs to another program that reads the same file."""
-    return isinstance(value, Mapping) and not _close(key, ["policies", "plugins", "error", _SECTION])
+    return isinstance(value, Mapping) and not _close(key, ["policies", "plugins", _SECTION])
 
 
 def _close(name: object, known: Iterable[str]) -> str | None:

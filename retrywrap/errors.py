@@ -42,6 +42,9 @@ class RetryExhausted(RetryWrapError):
         result: The last returned value where the last attempt returned one, else None.
     """
 
+    given_up: object = None
+    """The note of the operation, which this exception needs no line for."""
+
     def __init__(
         self,
         message: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,16 @@ _lock = new_lock()
 _clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and the virtual ones, the newest in force
 _disabled = 0
 _MOST_LOOKS = 10_000
+_TURNS, _MOST_TURNS = 20, 10_000
 
 
 class VirtualClock(clocks.Clock):
     """Virtual time for everything of retrywrap, in every thread: waits are recorded and take no real time.
 
-    Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once (an async
-    wait lets other tasks run once). ``attempt_timeout`` still measures real time, since it limits code that is not
-    retrywrap's.
+    Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once. The waits of
+    async tasks that run at the same time overlap, as real ones do; those of threads follow one another, since nobody
+    knows what another thread is about to do. ``attempt_timeout`` still measures real time, since it limits code that is
+    not retrywrap's.
 
     >>> import retrywrap
     >>> @retrywrap.with_retry(max=3, interval=5)
@@ -61,6 +64,8 @@ class VirtualClock(clocks.Clock):
             raise ValueError(f"random must be a number in [0, 1); got {shown(random)}")
         self._elapsed = 0.0
         self._looks = 0
+        self._due: list[list[float]] = []
+        self._order = itertools.count()
         self._lock = new_lock()
         self.waits: list[float] = []
 
@@ -114,14 +119,31 @@ class VirtualClock(clocks.Clock):
             self._looks = 0
 
     async def asleep(self, seconds: float, limits: Allowance) -> None:
-        """The same as `sleep`, after letting other tasks run once.
+        """The same as `sleep`, among other tasks: of all that wait at once, who is due first goes on first.
+
+        Time moves on when the others have had their turns, so that those which are about to wait do so.
 
         Args:
             seconds: How long.
             limits: What may be cancelled.
         """
-        await clocks.checkpoint()
-        self.sleep(seconds, limits)
+        due = [self._elapsed + seconds, next(self._order)]
+        self._due.append(due)
+        try:
+            quiet = 0
+            for _ in range(_MOST_TURNS):
+                await clocks.checkpoint()
+                quiet = quiet + 1 if min(self._due) is due else 0
+                if quiet >= _TURNS or limits.cancelled:
+                    break
+        finally:
+            self._due.remove(due)
+        if limits.cancelled:
+            return
+        with self._lock:
+            self.waits.append(seconds)
+            self._elapsed = max(self._elapsed, due[0])
+            self._looks = 0
 
     @property
     def waited(self) -> float:

@@ -53,9 +53,10 @@ LIBRARIES = {  # by the package that is imported: the distribution, whose versio
 _NEVER_IMPORTED = ("test", "__main__", "gevent", "eventlet", "pyopenssl", "_cmd", "cli", "fuzzing", "locust", "trio")
 HEAD = """# What is said of the clients' errors
 
-Each exception class that the client libraries below define, and what `classify` says of an instance that carries nothing: made
-without arguments. Where a verdict depends on what the error carries (a status, an errno, a SQLSTATE, a cause), it is *unknown* here;
-`retrywrap explain --table NAME` shows what its rule looks at. What is unknown is not retried. Made by `python tests/listing.py`.
+Each exception class that the client libraries below define, and what `classify` says of an instance that carries
+nothing: made without arguments. Where a verdict depends on what the error carries (a status, an errno, a SQLSTATE, a
+cause), it is *unknown* here; `retrywrap explain --table NAME` shows what its rule looks at. What is unknown is not
+retried. Made by `python tests/listing.py`.
 """
 
 
@@ -75,7 +76,11 @@ def exceptions(package: str) -> list[type[Exception]]:
     found: dict[str, type[Exception]] = {}
     for module in _modules(package):
         for thing in list(vars(module).values()):
-            if inspect.isclass(thing) and issubclass(thing, Exception) and thing.__module__.split(".")[0].strip("_") == root:
+            if (
+                inspect.isclass(thing)
+                and issubclass(thing, Exception)
+                and thing.__module__.split(".")[0].strip("_") == root
+            ):
                 found[f"{thing.__module__}.{thing.__qualname__}"] = thing
     return [found[name] for name in sorted(found)]
 

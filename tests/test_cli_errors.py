@@ -247,12 +247,9 @@ def test_wrong_since_is_refused(logs: Path, when: str) -> None:
 )
 def test_code(logs: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]) -> None:
     """Codes are chosen by number or by name, the plugin's name among them; several are possible."""
-    assert messages(capsys, logs, "--code", *words) == expected
-
-
-def test_code_may_be_repeated(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A second option adds to the first."""
-    assert messages(capsys, "--code=-9", "--code=-4242", logs) == ["not allowed", "héllo 连接"]
+    assert messages(capsys, logs, f"--code={','.join(words)}") == expected
+    repeated = [word for code in words for word in ("--code", code)]
+    assert messages(capsys, *repeated, logs) == expected
 
 
 @pytest.mark.parametrize("code", ["NETWORKS", "", "6.0", "BACKUP_ERROR_"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from typing import Any
 
 import pytest
@@ -358,14 +359,16 @@ def test_the_machine_keeps_its_invariants(
     assert calls == context.attempts
 
 
-def test_an_error_that_was_never_raised_here_has_its_note_only() -> None:
-    """Such as one that came out of another process: an inner operation's note counts, an older one of its own not."""
+def test_only_what_was_given_up_meanwhile_is_nested() -> None:
+    """A note from before the operation is a leftover; one that came out of a pickle was made elsewhere, meanwhile."""
     error = ConnectionResetError("gone")
     attach(error, Note.make("gave up", "inner", (1, "inner"), StopReason.EXHAUSTED, 3))
-    for layer, reason in (((1, "inner"), None), ((2, "outer"), StopReason.NESTED_REFUSED)):
-        context = RetryContext(RetryPolicy(), layer=layer)
-        context.begin(0.0)
-        assert context.failed(error, 0.0).reason is reason
+    context = RetryContext(RetryPolicy())
+    context.begin(0.0)
+    assert context.failed(error, 0.0).reason is None
+    arrived = pickle.loads(pickle.dumps(error))
+    assert arrived.__notes__ == ["gave up"]
+    assert context.failed(arrived, 5.0).reason is StopReason.NESTED_REFUSED
 
 
 def test_a_policy_tells_its_chain() -> None:

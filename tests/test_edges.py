@@ -10,6 +10,7 @@ import gc
 import inspect
 import pickle
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ import traceback
 import types
 import warnings
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,6 +41,7 @@ from retrywrap import (
     remaining,
     retry_scope,
     return_codes,
+    shutdown,
     subscribe,
     with_retry,
 )
@@ -187,7 +189,9 @@ def test_no_form_of_nesting_multiplies(clock: VirtualClock, form: str) -> None:
     assert calls == 3
 
 
-@pytest.mark.parametrize("form", ["function", "two functions", "block", "coroutine", "call"])
+@pytest.mark.parametrize(
+    "form", ["function", "two functions", "block", "coroutine", "task", "thread", "call", "result"]
+)
 def test_an_error_object_that_is_raised_again_is_no_nested_one(clock: VirtualClock, form: str) -> None:
     """What an operation that is over left on an exception object does not keep a later one from its retries."""
     saved = ConnectionResetError("saved")
@@ -206,19 +210,121 @@ def test_an_error_object_that_is_raised_again_is_no_nested_one(clock: VirtualClo
             with attempt:
                 fail()
 
+    def thread() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(function).result()
+
+    async def task() -> None:
+        await asyncio.create_task(coroutine())
+
     function = with_retry(max=2)(fail)
     coroutine = with_retry(max=2)(afail)
-    operations = {
+    exhausted = RetryExhausted("saved", operation="earlier", attempts=3)
+    operations: dict[str, list[Callable[[], Any]]] = {
         "function": [function] * 3,
         "two functions": [with_retry(max=2)(fail) for _ in range(3)],
         "block": [block] * 3,
         "coroutine": [lambda: asyncio.run(coroutine())] * 3,
+        "task": [lambda: asyncio.run(task())] * 3,
+        "thread": [thread] * 3,
         "call": [lambda: retry_scope(max=2).call(fail)] * 3,
-    }[form]
-    for number, operation in enumerate(operations, 1):
-        with pytest.raises(ConnectionResetError):
+        "result": [with_retry(max=2, on=RetryExhausted)(fail)] * 3,
+    }
+    if form == "result":
+        saved = exhausted  # type: ignore[assignment]  # any error will do
+
+    def handler(operation: Callable[[], Any]) -> None:
+        with contextlib.suppress(ConnectionResetError, RetryExhausted):
             operation()
+
+    for number, operation in enumerate(operations[form], 1):
+        handler(operation)  # a caller that is gone when the next one comes
         assert calls == 3 * number
+
+
+def test_a_leftover_inside_of_an_error_is_none_either(clock: VirtualClock) -> None:
+    """As its cause, or as a member of a group."""
+    saved: list[Exception] = []
+    calls = 0
+
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=2)(Failing())()
+    saved.append(caught.value)
+
+    @with_retry(max=3, on=ExceptionGroup)
+    def get(group: bool) -> None:
+        nonlocal calls
+        calls += 1
+        if group:
+            raise ExceptionGroup("all", saved)
+        raise TimeoutError("no connection is free") from saved[0]
+
+    for group in (False, True):
+        calls = 0
+        with pytest.raises((TimeoutError, ExceptionGroup)):
+            get(group)
+        assert calls == 4
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_block_may_raise_its_error_once_more(clock: VirtualClock, limit: int, is_async: bool) -> None:
+    """``raise error`` in the block: what is inside still counts, and the traceback still leads to the place."""
+    inner = Failing()
+    again = with_retry(max=1)(inner)
+
+    def low() -> None:
+        again()
+
+    def block() -> None:
+        for attempt in retry_scope(max=limit):
+            with attempt:
+                try:
+                    low()
+                except ConnectionError as error:
+                    raise error  # which is the point
+
+    async def ablock() -> None:
+        async for attempt in retry_scope(max=limit):
+            async with attempt:
+                try:
+                    low()
+                except ConnectionError as error:
+                    raise error  # which is the point
+
+    with pytest.raises(ConnectionResetError) as caught:
+        asyncio.run(ablock()) if is_async else block()
+    assert inner.calls == 2
+    assert "low" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+
+def test_a_recursion_through_processes_does_not_multiply(tmp_path: Path) -> None:
+    """The error that comes out of another process brings its note along."""
+    program = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from retrywrap import with_retry
+
+@with_retry(max=2, interval=0)
+def walk(depth):
+    with open(sys.argv[1], "a") as log:
+        log.write(f"{depth} ")
+    if not depth:
+        raise ConnectionResetError("gone")
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        pool.submit(walk, depth - 1).result()
+
+try:
+    walk(2)
+except ConnectionResetError:
+    print("gave up")
+"""
+    log = tmp_path / "log"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(log)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, log.read_text()) == ("gave up\n", "2 1 0 0 0 "), ran.stderr
 
 
 @pytest.mark.parametrize("parameters", [{"max": 0}, {"interval": []}, {"max": 0, "timeout": 3}, {"max": 2}], ids=repr)
@@ -1334,3 +1440,67 @@ def test_what_cannot_be_carried_or_awaited_is_refused() -> None:
         scope.carry(5)  # type: ignore[arg-type]  # which is the mistake
     with pytest.raises(TypeError, match=r"returned 3, which cannot be awaited; write scope\.call"):
         asyncio.run(retry_scope().acall(lambda: 3))  # type: ignore[arg-type, return-value]  # the same
+
+
+def test_what_began_inside_a_scope_stays_limited_and_can_be_cancelled(clock: VirtualClock) -> None:
+    """A task that outlives the scope still draws from it, and ends where the scope is cancelled later."""
+    calls = 0
+
+    @with_retry(max=100)
+    async def late() -> None:
+        nonlocal calls
+        calls += 1
+        raise ConnectionResetError("gone")
+
+    async def main(cancel: bool) -> list[str]:
+        async with retry_scope(max=3) as scope:
+            task = asyncio.create_task(late())
+            await asyncio.sleep(0)
+        if cancel:
+            scope.cancel()
+        with pytest.raises(ConnectionResetError) as caught:
+            await task
+        return list(caught.value.__notes__)
+
+    [note] = asyncio.run(main(cancel=False))
+    assert calls == 4
+    assert "has no retries left of max=3" in note
+    [note] = asyncio.run(main(cancel=True))
+    assert "was cancelled" in note
+
+
+def test_a_call_of_an_outer_scope_ends_no_inner_one(clock: VirtualClock) -> None:
+    """Also where the outer one is left meanwhile."""
+    seen: list[float | None] = []
+
+    async def main() -> None:
+        outer = retry_scope(name="outer")
+        inside = asyncio.Event()
+
+        async def task() -> None:
+            async with retry_scope(max=1, timeout=60):
+                await outer.acall(inside.wait)
+                seen.append(remaining())
+
+        async with outer:
+            running = asyncio.create_task(task())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        inside.set()
+        await running
+
+    asyncio.run(main())
+    assert seen == [60.0]
+
+
+def test_shutting_down_and_cancelling_are_told_apart(clock: VirtualClock) -> None:
+    """The note says which it was."""
+    with retry_scope(name="mine") as scope:
+        scope.cancel()
+        with pytest.raises(ConnectionResetError) as caught:
+            with_retry(Failing())()
+    assert caught.value.__notes__[0].endswith("the scope mine was cancelled")
+    shutdown()
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(Failing())()
+    assert caught.value.__notes__[0].endswith("retrywrap was shut down")

@@ -40,7 +40,7 @@ LEVELS = {
     "retry.timed_out": "error",
     "retry.budget_denied": "error",
     "retry.nested_refused": "error",
-    "retry.cancelled": "error",
+    "retry.cancelled": "warning",
     "error.recorded": "error",
 }
 
@@ -83,7 +83,10 @@ def test_each_event_has_its_keys_and_its_level(reason: StopReason, scenario: Cal
     own = [event for event in events if event["operation"] == "op"]
     assert own[-1]["event"] == f"retry.{reason.value}"
     for event in own:
-        assert event.pop("log_level") == LEVELS[event.pop("event")]
+        name = event.pop("event")
+        assert event.pop("log_level") == LEVELS[name]
+        failed = name not in ("retry.scheduled", "retry.unknown_error", "retry.recovered")
+        assert bool(event.pop("detail", "")) is failed
         event.pop("scope", None)
         assert event.keys() == ALWAYS.keys()
         assert all(isinstance(event[key], kind) for key, kind in ALWAYS.items())
@@ -123,7 +126,7 @@ def test_times_are_rounded_to_microseconds() -> None:
     """What a clock says beyond that is noise."""
     with capture_logs() as events:
         fail_once(interval=0.123456789)
-    assert events[1]["elapsed"] == 0.123457
+    assert events[0]["wait"] == events[1]["elapsed"] == 0.123457
 
 
 def test_an_unknown_error_is_a_warning_of_its_own() -> None:

@@ -41,6 +41,20 @@ def test_max_is_said_to_count_retries() -> None:
         with_retry(max_attempts=3)  # type: ignore[call-overload]  # which is the mistake
 
 
+@pytest.mark.parametrize(
+    ("theirs", "hint"),
+    [
+        ("jitter", "it belongs to the backoff, as in interval=exponential"),
+        ("giveup", "what is not to be retried is said by on= as a predicate"),
+        ("logger", "retrywrap.subscribe hears them all"),
+    ],
+)
+def test_what_stands_elsewhere_is_said(theirs: str, hint: str) -> None:
+    """Where there is no parameter of the kind, the message says what there is."""
+    with pytest.raises(TypeError, match=hint):
+        with_retry(**{theirs: 3})
+
+
 def test_a_name_like_nothing_has_the_list() -> None:
     """No guess where there is none to make."""
     with pytest.raises(TypeError, match=r"^with_retry\(\) has no parameter 'zzz'; its parameters are max, interval, "):

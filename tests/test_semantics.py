@@ -1122,6 +1122,25 @@ def test_decorated_functions_pickle_and_deep_copy() -> None:
     assert copied("x") == "x"
 
 
+def test_the_exception_type_alone_is_no_parameter() -> None:
+    """@with_retry(ConnectionError), as other libraries have it, would retry the making of the exception."""
+    with pytest.raises(
+        TypeError, match=r"ConnectionError is an exception type: write @with_retry\(on=ConnectionError\)"
+    ):
+        with_retry(ConnectionError)
+
+
+def test_a_coroutine_is_no_function() -> None:
+    """Who calls the function for the scope hears to give the function itself."""
+
+    async def work() -> None: ...
+
+    coroutine = work()
+    with pytest.raises(TypeError, match="got <coroutine object .*: give the function itself"):
+        asyncio.run(retrywrap.retry_scope().acall(coroutine))  # type: ignore[arg-type]  # which is the mistake
+    coroutine.close()
+
+
 @pytest.mark.parametrize("make", [contextlib.contextmanager, contextlib.asynccontextmanager])
 def test_makers_of_context_managers_are_refused(make: Any) -> None:
     """Making one never fails, so that retrying it would retry nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import retrywrap
 from retrywrap import exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
 from retrywrap import testing as kit
 from retrywrap.config import Settings, configure, settings
+from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.budget import named_budget
 from retrywrap.run import clock as clocks
 from retrywrap.testing import VirtualClock, disabled, reset
@@ -307,3 +309,89 @@ def test_reset_leaves_subscriptions_and_classifiers(clock: VirtualClock) -> None
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+# --- tasks
+
+
+async def _fails() -> None:
+    raise ConnectionResetError("gone")
+
+
+@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_waits_of_tasks_overlap(run: Any) -> None:
+    """Each task's time is its own, as in reality: who waits long takes nothing from who waits shortly."""
+    ends: dict[str, str] = {}
+
+    async def work(name: str, **parameters: Any) -> None:
+        try:
+            await with_retry(**parameters)(_fails)()
+        except ConnectionResetError as error:
+            ends[name] = error.__notes__[0].partition(" after ")[2]
+
+    async def main() -> None:
+        short: dict[str, Any] = {"max": 2, "interval": 10, "timeout": 25}
+        long: dict[str, Any] = {"max": 5, "interval": 30}
+        if run is asyncio.run:
+            await asyncio.gather(work("short", **short), work("long", **long))
+            return
+        async with trio.open_nursery() as nursery:
+            for name, parameters in (("short", short), ("long", long)):
+                nursery.start_soon(functools.partial(work, name, **parameters))
+
+    with VirtualClock() as clock:
+        run(main if run is trio.run else main())
+    assert ends == {
+        "short": "3 attempts in 20 s: max=2 is the limit of retries",
+        "long": "6 attempts in 150 s: max=5 is the limit of retries",
+    }
+    assert clock.now() == 150
+    assert clock.waits == [10, 10, 30, 30, 30, 30, 30]
+
+
+def test_a_deadline_of_several_tasks_holds_for_each() -> None:
+    """Three tasks that wait for a second each at the same time have waited for one second."""
+    notes: list[str] = []
+
+    async def work() -> None:
+        try:
+            await with_retry(max=10, interval=1)(_fails)()
+        except ConnectionResetError as error:
+            notes.append(error.__notes__[0])
+
+    async def main() -> None:
+        async with retry_scope(max=None, timeout=2.5):
+            await asyncio.gather(work(), work(), work())
+
+    with VirtualClock() as clock:
+        asyncio.run(main())
+    assert clock.waits == [1.0] * 6
+    assert all("timed out after 3 attempts in 2 s" in note for note in notes)
+
+
+def test_a_task_that_is_cancelled_in_its_wait_holds_nobody_up() -> None:
+    """Its wait is forgotten, and no time has passed for it."""
+
+    async def main() -> None:
+        waiting = asyncio.create_task(with_retry(max=1, interval=5)(_fails)())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(ConnectionResetError):
+            await with_retry(max=1, interval=7)(_fails)()
+
+    with VirtualClock() as clock:
+        asyncio.run(main())
+    assert clock.waits == [7.0]
+
+
+def test_a_wait_whose_turn_never_comes_goes_on_all_the_same() -> None:
+    """Where an earlier one cannot go on, as in a thread that is blocked, virtual time does not stand still for ever."""
+    with VirtualClock() as clock:
+        stuck = clock.asleep(1, PROCESS)
+        stuck.send(None)
+        with pytest.raises(ConnectionResetError):
+            asyncio.run(with_retry(max=1, interval=5)(_fails)())
+        stuck.close()
+    assert clock.waits == [5.0]

@@ -41,7 +41,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--since", metavar="WHEN", help="only errors from then on: an ISO time, epoch s or ms, or 90s, 15m, 2h, 7d ago"
     )
     parser.add_argument(
-        "--code", metavar="CODE", nargs="+", action="extend", help="only these codes: -6, NETWORK, BACKUP_ERROR_NETWORK"
+        "--code",
+        metavar="CODE",
+        action="append",
+        help="only this code: -6, NETWORK, BACKUP_ERROR_NETWORK; may be repeated",
     )
     parser.add_argument("--follow", action="store_true", help="go on with the errors that come, until interrupted")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -72,7 +75,9 @@ def run(
         raise UsageError("--summary needs an end, which --follow never comes to: leave out one of them")
     options: dict[str, Any] = {
         "since": None if arguments.since is None else _read_when(arguments.since, now()),
-        "codes": None if arguments.code is None else {_read_code(text) for text in arguments.code},
+        "codes": None
+        if arguments.code is None
+        else {_read_code(word) for text in arguments.code for word in text.split(",")},
     }
     problems = _Problems(at_once=arguments.follow)
     _show(arguments, _errors(arguments, options, problems, sleep or _sleep))
@@ -201,7 +206,7 @@ def _read_code(text: str) -> int:
         return int(word)
     code = _NAMES.get(word.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_"))
     if code is None:
-        raise UsageError(f"--code {text!r}: expected a number, or one of {', '.join(_NAMES)}; DIR goes before --code")
+        raise UsageError(f"--code {text!r}: expected a number, or one of {', '.join(_NAMES)}")
     return code
 
 

@@ -122,7 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _rows(waits: Iterable[PlannedWait], timeout: float | None) -> Iterator[Row]:
     least = mean = most = 0.0
     for wait in waits:
-        least, mean, most = least + wait.minimum, mean + wait.mean, most + wait.maximum
+        least, mean, most = (
+            min(total + more, sys.float_info.max) for total, more in zip((least, mean, most), wait[1:], strict=True)
+        )
         in_time = "" if timeout is None else "yes" if most <= timeout else "maybe" if least <= timeout else "no"
         yield Row(wait, least, mean, most, in_time)
 

@@ -57,11 +57,7 @@ class Allowance:
 
     def links(self) -> Iterator[Allowance]:
         """Yield this link and those around it, innermost first, but those that are closed."""
-        link: Allowance | None = self
-        while link is not None:
-            if not link.closed:
-                yield link
-            link = link.parent
+        return (link for link in self._all() if not link.closed)
 
     @property
     def deadline(self) -> float | None:
@@ -73,10 +69,23 @@ class Allowance:
         """End it: code that still stands under it, because its end came elsewhere, is not limited by it any more."""
         self.closed = True
 
+    def _all(self) -> Iterator[Allowance]:
+        link: Allowance | None = self
+        while link is not None:
+            yield link
+            link = link.parent
+
+    def cancelled_by(self) -> Allowance | None:
+        """Return the link that was cancelled, this one or one around it; those that are closed count as well.
+
+        What began inside a scope may outlive it, and can still be cancelled by it.
+        """
+        return next((link for link in self._all() if link._cancelled), None)
+
     @property
     def cancelled(self) -> bool:
         """Whether this link or one around it was cancelled."""
-        return any(link._cancelled for link in self.links())
+        return self.cancelled_by() is not None
 
     def draw(self) -> bool:
         """Take one retry from this link alone; False where none is left. One atomic step."""
@@ -111,12 +120,12 @@ class Allowance:
 
     def add_waker(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when this link or one around it is cancelled."""
-        for link in self.links():
+        for link in self._all():
             link._wakers.add(wake)
 
     def remove_waker(self, wake: Callable[[], None]) -> None:
         """Undo `add_waker`."""
-        for link in self.links():
+        for link in self._all():
             link._wakers.discard(wake)
 
 

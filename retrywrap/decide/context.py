@@ -43,7 +43,7 @@ from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
 from retrywrap.decide.checks import check_bool, check_clock, is_timedelta, shown, shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
-from retrywrap.decide.notes import given_up
+from retrywrap.decide.notes import counted, given_up
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.reports import report_once
 
@@ -95,6 +95,7 @@ class RetryContext:
         verdict: The last error's `Verdict`; None while there is none.
         known: Whether a rule or ``on=`` knew the last error.
         last_retry_time: Seconds since the epoch at which the last wait was begun; 0.0 while there was none.
+        since: The number of the newest note that any operation had left when it began.
         started: The clock's seconds at which it began.
         deadline: The clock's seconds at which its time is over, scopes included; None: no limit.
     """
@@ -103,6 +104,7 @@ class RetryContext:
         "_drawn",
         "_epoch",
         "_limits",
+        "_links",
         "_most",
         "_paid",
         "_random",
@@ -119,6 +121,7 @@ class RetryContext:
         "layer",
         "operation",
         "policy",
+        "since",
         "started",
         "state",
         "verdict",
@@ -149,10 +152,12 @@ class RetryContext:
         self.error_type = ""
         self.verdict: Verdict | None = None
         self.known = True
+        self.since = 0
         self._rewind(0.0)
 
     def _rewind(self, started: float) -> None:
         self.started = started
+        self._links = tuple(self._limits.links())  # a scope that ends meanwhile goes on limiting what began inside it
         self.deadline = self._limits.deadline
         if self.policy.timeout is not None:
             own = started + self.policy.timeout
@@ -187,6 +192,7 @@ class RetryContext:
         """Start a run from zero at the clock's time ``now``. What the last run left as last error stays."""
         check_clock(now)
         self._rewind(now)
+        self.since = counted[0]
         self.state = RetryState.RETRYING
 
     def end_retries(self) -> None:
@@ -341,7 +347,7 @@ class RetryContext:
     def _nested(self, error: Exception) -> _Stop | None:
         if self.policy.nested == "multiply":
             return None
-        inner = given_up(error, self.layer)
+        inner = given_up(error, self.since)
         if inner is None:
             return None
         operation, attempts = inner
@@ -349,9 +355,11 @@ class RetryContext:
         return StopReason.NESTED_REFUSED, detail
 
     def _cancelled(self) -> _Stop | None:
-        if not self._limits.cancelled:
+        link = self._limits.cancelled_by()
+        if link is None:
             return None
-        return StopReason.CANCELLED, "the scope was cancelled or retrywrap was shut down"
+        who = "retrywrap was shut down" if link is PROCESS else f"the scope {link.name} was cancelled"
+        return StopReason.CANCELLED, who
 
     def _late(self, now: float, wait: float) -> _Stop | None:
         if self.deadline is None or (now < self.deadline and now + wait <= self.deadline):
@@ -401,7 +409,7 @@ class RetryContext:
         """Draw a retry from every scope, and its price from every budget; give all back where one refuses."""
         self._drawn = []
         self._paid = []
-        for link in self._limits.links():
+        for link in self._links:
             if not link.draw():
                 self._give_back()
                 return StopReason.EXHAUSTED, f"the scope {link.name} has no retries left of max={link.max}"
@@ -423,7 +431,7 @@ class RetryContext:
         self._drawn, self._paid = [], []
 
     def _budgets(self) -> list[Budget]:
-        found = [self.policy.budget, *(link.budget for link in self._limits.links())]
+        found = [self.policy.budget, *(link.budget for link in self._links)]
         return list({id(budget): budget for budget in found if budget is not None}.values())
 
     def _succeeded(self, now: float) -> RetryEvent | None:
@@ -469,7 +477,7 @@ class RetryContext:
         )
 
     def _scope_name(self) -> str | None:
-        return next((link.name for link in self._limits.links() if link.name is not None), None)
+        return next((link.name for link in self._links if link.name is not None), None)
 
 
 def ask_budget(budget: Budget, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -19,6 +19,13 @@ _ELSEWHERE = {
 }
 _OURS = {theirs: ours for ours, many in _ELSEWHERE.items() for theirs in many.split()}
 
+_BELONGS = {
+    "jitter": 'it belongs to the backoff, as in interval=exponential(1, jitter="full")',
+    "cap": "it belongs to the backoff, as in interval=exponential(1, cap=20)",
+    "giveup": "what is not to be retried is said by on= as a predicate, or by a classifier with forbid=True",
+    "logger": "events go to structlog, or to the logger retrywrap; retrywrap.subscribe hears them all",
+}
+
 
 def unknown_parameter(name: object, known: Collection[str]) -> str:
     """Return what to say of a parameter that does not exist: what it is called here, and all that do exist.
@@ -28,6 +35,9 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
         known: The names that exist.
     """
     listed = f"its parameters are {', '.join(known)}"
+    elsewhere = _BELONGS.get(str(name).lower())
+    if elsewhere is not None:
+        return f"has no parameter {name!r}: {elsewhere} ({listed})"
     ours = _OURS.get(str(name).lower(), "")
     if ours not in known:
         ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")

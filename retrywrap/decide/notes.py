@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from types import CodeType, FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from retrywrap.classifiers.guard import read
 from retrywrap.decide.events import StopReason
 from retrywrap.errors import RetryExhausted
+from retrywrap.locks import new_lock
 
-__all__ = ["LAYERS", "Note", "attach", "given_up", "traceback_of"]
+__all__ = ["Note", "attach", "counted", "given_up", "next_number", "traceback_of"]
 
 _MOST_CAUSES = 50
 
-LAYERS: set[CodeType] = set()
-"""The code of every frame that stands for a decorated function or a scope's call."""
+counted = [0]
+"""How many notes were made: the number of the newest, as the only item.
 
+An operation takes it down when it begins, which must cost next to nothing: whatever was given up before bears no higher
+number. Notes that come out of a pickle, so from another process, get a number when they arrive.
+"""
+
+_lock = new_lock()
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
@@ -26,13 +32,25 @@ class Note(str):
     layer: object
     reason: StopReason
     attempts: int
+    number: int
 
     @classmethod
     def make(cls, text: str, operation: str, layer: object, reason: StopReason, attempts: int) -> Note:
-        """Return a note with its facts beside its text."""
+        """Return a note with its facts beside its text, numbered."""
         note = cls(text)
         note.operation, note.layer, note.reason, note.attempts = operation, layer, reason, attempts
+        note.number = next_number()
         return note
+
+    def __reduce__(self) -> Any:
+        return Note.make, (str(self), self.operation, self.layer, self.reason, self.attempts)
+
+
+def next_number() -> int:
+    """Return the number of the next note."""
+    with _lock:
+        counted[0] += 1
+        return counted[0]
 
 
 def attach(error: BaseException, note: Note) -> None:
@@ -53,11 +71,15 @@ def _replaces(new: Note, old: Note) -> bool:
     return new.layer == old.layer and not still_needed
 
 
-def given_up(error: BaseException, layer: object) -> tuple[str, int] | None:
+def given_up(error: BaseException, since: int) -> tuple[str, int] | None:
     """Return the name and the attempts of an inner operation that had exhausted its retries on this error.
 
-    Looks at the error, at the errors in its group, and along ``__cause__``. What an operation before this one left on
-    an exception object that is now raised again does not count.
+    Looks at the error, at the errors in its group, and along ``__cause__``.
+
+    Args:
+        error: The error.
+        since: What `counted` said when the asking operation began: what was given up before is a leftover, on an
+            exception object that is now raised again, and tells nothing of this operation.
 
     Returns:
         None where there is none.
@@ -69,7 +91,7 @@ def given_up(error: BaseException, layer: object) -> tuple[str, int] | None:
         if id(current) in seen:
             continue
         seen.add(id(current))
-        found = _exhausted(current, error, layer)
+        found = _exhausted(current, since)
         if found:
             return found
         if issubclass(type(current), BaseExceptionGroup):
@@ -80,38 +102,12 @@ def given_up(error: BaseException, layer: object) -> tuple[str, int] | None:
     return None
 
 
-def _exhausted(current: BaseException, error: BaseException, layer: object) -> tuple[str, int] | None:
-    if type(current) is RetryExhausted and current.reason == StopReason.EXHAUSTED.value and current.attempts > 1:
-        return current.operation, current.attempts
-    for note in _notes(current):
-        if isinstance(note, Note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1:
-            if current is error and _is_left_over(error, of_this_layer=note.layer == layer):
-                continue
+def _exhausted(current: BaseException, since: int) -> tuple[str, int] | None:
+    own = current.given_up if type(current) is RetryExhausted else None
+    for note in [own, *_notes(current)]:
+        if isinstance(note, Note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1 and note.number > since:
             return note.operation, note.attempts
     return None
-
-
-def _is_left_over(error: BaseException, *, of_this_layer: bool) -> bool:
-    """Whether a note tells of an operation that had ended before this one began.
-
-    The traceback says it, whose first entry is the frame that looks: what an inner operation let out comes through that
-    one's frame. An object that was raised before brings its old entries along, which begin where it was caught then: in
-    this frame or in one of its callers. Without either, other layers count, and an older run of this one does not.
-    """
-    entry = traceback_of(error)
-    if entry is None:
-        return of_this_layer
-    callers: set[FrameType] = set()
-    frame: FrameType | None = entry.tb_frame
-    while frame is not None:
-        callers.add(frame)
-        frame = frame.f_back
-    while (entry := entry.tb_next) is not None:
-        if entry.tb_frame in callers:
-            return True
-        if entry.tb_frame.f_code in LAYERS:
-            return False
-    return of_this_layer
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:

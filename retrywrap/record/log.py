@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
 from retrywrap.locks import importing
 
 __all__ = ["emit"]
 
-_LEVELS = {SCHEDULED: "warning", UNKNOWN_ERROR: "warning", f"retry.{StopReason.RECOVERED.value}": "info"}
+_LEVELS = {
+    SCHEDULED: "warning",
+    UNKNOWN_ERROR: "warning",
+    f"retry.{StopReason.RECOVERED.value}": "info",
+    f"retry.{StopReason.CANCELLED.value}": "warning",  # somebody wanted it
+}
 
 
 _ATTRIBUTE_MAKERS = "render_to_log_kwargs", "render_to_log_args_and_kwargs"
@@ -38,7 +44,7 @@ def _keys(event: RetryEvent) -> dict[str, Any]:
         "error_type": event.error_type,
         "attempt": event.attempt,
         "max": event.max,
-        "wait": event.wait,
+        "wait": None if event.wait is None else round(event.wait, 6),
         "elapsed": round(event.elapsed, 6),
         "rule": event.rule,
     }
@@ -46,6 +52,8 @@ def _keys(event: RetryEvent) -> dict[str, Any]:
         keys["retry_after"] = event.retry_after
     if event.scope is not None:
         keys["scope"] = event.scope
+    if event.final and event.reason is not StopReason.RECOVERED:
+        keys["detail"] = event.detail
     return keys
 
 
@@ -113,6 +121,6 @@ def _render(_: Any, __: str, event: dict[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return shown_seconds(value)
     text = str(value)
     return repr(text) if not text or any(c.isspace() or c in "\"'=" for c in text) else text

@@ -80,10 +80,11 @@ def _is_replaceable(name: str, old: os.stat_result, target: str) -> bool:
         return True
     for _ in range(_MOST_LOOKS):
         try:
-            if os.path.samestat(os.stat(name), os.stat(target)):
-                return True
-        except FileNotFoundError:
-            if not os.path.lexists(name):
+            about = os.stat(name)
+        except FileNotFoundError:  # gone meanwhile, or a link to what is gone
+            return True
+        with suppress(FileNotFoundError):
+            if os.path.samestat(about, os.stat(target)):
                 return True
     return False
 

@@ -31,6 +31,7 @@ class Attempt:
 
     # Class attributes, as in RetryScope: what a block that succeeds at once never sets costs it nothing.
     stage = _HANDED
+    since: int
     _operation: Operation | None = None
     _result: Any = None
     _started: float | None = None
@@ -105,7 +106,7 @@ class Attempt:
     def _failing(self) -> Operation:
         if self._operation is None:
             limits = self._limits or self.scope.link()
-            self._operation = Operation(self.scope.block_spec(), started=self._started, limits=limits)
+            self._operation = Operation(self.scope.block_spec(), self.since, started=self._started, limits=limits)
         return self._operation
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.context import ask_budget
-from retrywrap.decide.notes import LAYERS
+from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import clock as clocks
 from retrywrap.run import drive
@@ -37,36 +37,38 @@ def build(wrapped: Call, spec: OperationSpec) -> Call:
 
 
 def _simple(wrapped: Call, spec: OperationSpec) -> Call:
-    plain = _NEVER_AWAITABLE
+    plain, given_up = _NEVER_AWAITABLE, counted
 
     def retried(*arguments: Any, **named: Any) -> Any:
+        since = given_up[0]
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            operation = drive.Operation(spec)
+            operation = drive.Operation(spec, since)
             if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
             if type(result) in plain or not hasattr(type(result), "__await__"):
                 return result
-            return _awaited(result, wrapped, spec, arguments, named)
+            return _awaited(result, wrapped, spec, arguments, named, since)
         return drive.retry(operation, wrapped, arguments, named)
 
-    LAYERS.add(retried.__code__)
     return retried
 
 
 def _simple_async(wrapped: Call, spec: OperationSpec) -> Call:
+    given_up = counted
+
     async def retried(*arguments: Any, **named: Any) -> Any:
+        since = given_up[0]
         try:
             return await wrapped(*arguments, **named)
         except Exception as error:
-            operation = drive.Operation(spec)
+            operation = drive.Operation(spec, since)
             if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
         return await drive.aretry(operation, wrapped, arguments, named)
 
-    LAYERS.add(retried.__code__)
     return retried
 
 
@@ -91,7 +93,7 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
         raise TypeError(
             f"attempt_timeout={policy.attempt_timeout:g} needs a coroutine function; {spec.name} is not one"
         )
-    started = begin(policy)
+    since, started = counted[0], begin(policy)
     around = ambient.get()
     limits = _limits(policy, started, around)
     token = ambient.set(limits)
@@ -99,17 +101,17 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            operation = drive.Operation(spec, started=started, limits=limits)
+            operation = drive.Operation(spec, since, started=started, limits=limits)
             if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
             if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
-                return _awaited(result, wrapped, spec, arguments, named, started)
+                return _awaited(result, wrapped, spec, arguments, named, since, started)
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            operation = drive.Operation(spec, started=started, limits=limits)
+            operation = drive.Operation(spec, since, started=started, limits=limits)
             drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return drive.retry(operation, wrapped, arguments, named)
     finally:
@@ -121,7 +123,7 @@ async def acall(
     wrapped: Call,
     arguments: tuple[Any, ...],
     named: dict[str, Any],
-    begun: tuple[float | None] | None = None,
+    begun: tuple[int, float | None] | None = None,
 ) -> Any:
     """The same as `call` for a function that returns an awaitable; the policy may also limit each attempt.
 
@@ -130,10 +132,10 @@ async def acall(
         wrapped: The function.
         arguments: Its positional arguments.
         named: Its keyword arguments.
-        begun: When the operation began, where it has begun already.
+        begun: What `counted` said, and the time, when the operation began, where it has begun already.
     """
     policy = spec.policy()
-    started = begin(policy) if begun is None else begun[0]
+    since, started = (counted[0], begin(policy)) if begun is None else begun
     around = ambient.get()
     limits = _limits(policy, started, around)
     token = ambient.set(limits)
@@ -142,7 +144,7 @@ async def acall(
         try:
             result = await attempt(*arguments, **named)
         except Exception as error:
-            operation = drive.Operation(spec, started=started, limits=limits)
+            operation = drive.Operation(spec, since, started=started, limits=limits)
             if not await drive.apause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
@@ -150,14 +152,11 @@ async def acall(
             if verdict is None:
                 succeeded_at_once(policy)
                 return result
-            operation = drive.Operation(spec, started=started, limits=limits)
+            operation = drive.Operation(spec, since, started=started, limits=limits)
             await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return await drive.aretry(operation, attempt, arguments, named)
     finally:
         leave(token, limits, over=limits is not around)
-
-
-LAYERS |= {call.__code__, acall.__code__}
 
 
 def begin(policy: RetryPolicy) -> float | None:
@@ -205,10 +204,11 @@ def _awaited(
     spec: OperationSpec,
     arguments: tuple[Any, ...],
     named: dict[str, Any],
+    since: int,
     started: float | None = None,
 ) -> Any:
     """Retry what a sync function's awaitable does."""
-    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named, (started,)))
+    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named, (since, started)))
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(first, asyncio.Future):
         return first.get_loop().create_task(whole)

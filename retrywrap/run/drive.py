@@ -46,6 +46,7 @@ class Operation:
     def __init__(
         self,
         spec: OperationSpec,
+        since: int | None = None,
         *,
         started: float | None = None,
         limits: Allowance | None = None,
@@ -61,6 +62,8 @@ class Operation:
         )
         self.context.surround(self.limits, clock.random, clock.epoch())
         self.context.begin(clock.now() if started is None else started)
+        if since is not None:
+            self.context.since = since
         if not clocks.enabled():
             self.context.end_retries()
 
@@ -143,29 +146,34 @@ class Operation:
             raise self._exhausted(event, None) from error
 
     def _exhausted(self, event: RetryEvent, result: object) -> RetryExhausted:
-        return RetryExhausted(
-            explain_end(event),
+        why, reason = explain_end(event), event.reason or StopReason.EXHAUSTED
+        exhausted = RetryExhausted(
+            why if event.error_type != "result" else f"{why}; the last failure: {event.message}",
             operation=event.operation,
-            reason=str(event.reason),
+            reason=str(reason),
             attempts=event.attempt,
             elapsed=event.elapsed,
             code=int(event.code),
             result=result,
         )
+        exhausted.given_up = Note.make(why, event.operation, self.context.layer, reason, event.attempt)
+        return exhausted
 
 
 def _forget_stale_traceback(error: BaseException) -> None:
     """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
 
-    All attempts are called from the frame of the first entry, the first one from its caller: a second entry of either
-    begins the old part.
+    The old part begins where the first entry's frame comes a second time, at the same instruction; where that frame is
+    one of our loops', also at its caller, which made the first attempt.
     """
-    entry = traceback_of(error)
-    frame = None if entry is None else entry.tb_frame
-    while frame is not None and entry is not None and entry.tb_next is not None:
-        if entry.tb_next.tb_frame is frame or entry.tb_next.tb_frame is frame.f_back:
+    entry: Any = traceback_of(error)  # it was raised, so it has one
+    frame, place = entry.tb_frame, entry.tb_lasti
+    caller = frame.f_back if frame.f_globals.get("__package__") == __package__ else None
+    while (following := entry.tb_next) is not None:
+        if following.tb_frame is caller or (following.tb_frame is frame and following.tb_lasti == place):
             entry.tb_next = None
-        entry = entry.tb_next
+            return
+        entry = following
 
 
 def pause(operation: Operation, event: RetryEvent | None, error: Exception | None, result: object = None) -> bool:

@@ -44,6 +44,12 @@ def operation_name(function: Any) -> str:
 
 def refuse(function: Any) -> None:
     """Raise TypeError for what cannot be retried by calling it again, saying what to do instead."""
+    if isinstance(function, type) and issubclass(function, BaseException):
+        raise TypeError(f"{operation_name(function)} is an exception type: write @with_retry(on={function.__name__})")
+    if inspect.iscoroutine(function):
+        raise TypeError(
+            f"function must be something that can be called; got {shown(function)}: give the function itself"
+        )
     inner = core(function)
     for check, kind in (
         (inspect.isasyncgenfunction, "an async generator"),

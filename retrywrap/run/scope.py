@@ -15,7 +15,7 @@ from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
 from retrywrap.decide.context import RetryContext, ask_budget
 from retrywrap.decide.events import StopReason
-from retrywrap.decide.notes import Note, attach
+from retrywrap.decide.notes import Note, attach, counted
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
 from retrywrap.errors import DeadlineExceeded, RetryUsageError, RetryWrapError
 from retrywrap.record.registry import ErrorRecord, Registry, Stats
@@ -146,6 +146,7 @@ class RetryScope:
             )
         block = Block()
         block.scope = self
+        block.since = counted[0]
         if not self._spec.simple:
             policy = self._spec.policy()
             if policy.attempt_timeout is not None:
@@ -167,6 +168,7 @@ class RetryScope:
     def __aiter__(self) -> AsyncAttempts:
         block = AsyncBlock()
         block.scope = self
+        block.since = counted[0]
         if not self._spec.simple:
             block.begin(self._spec.policy())
         return AsyncAttempts(block)
@@ -190,6 +192,7 @@ class RetryScope:
         """
         if is_async(function):
             raise TypeError(f"{function!r} is a coroutine function; write: await scope.acall(function, …)")
+        made = self._link is None
         spec, link = self._before_call(function)
         innermost = self._innermost(link)
         token = ambient.set(innermost)
@@ -197,7 +200,7 @@ class RetryScope:
             result: T = calls.call(spec, function, args, kwargs)
             return result
         finally:
-            leave(token, innermost, over=link is not self._link)
+            leave(token, innermost, over=made and innermost is link)
 
     async def acall(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a coroutine function's call, and retry it by the scope's policy.
@@ -214,6 +217,7 @@ class RetryScope:
             TypeError: It is a generator function, or returned what cannot be awaited.
             DeadlineExceeded: The scope's time was over before the call.
         """
+        made = self._link is None
         spec, link = self._before_call(function)
         attempt = function if is_async(function) else _awaitable(function)
         innermost = self._innermost(link)
@@ -222,7 +226,7 @@ class RetryScope:
             result: T = await calls.acall(spec, attempt, args, kwargs)
             return result
         finally:
-            leave(token, innermost, over=link is not self._link)
+            leave(token, innermost, over=made and innermost is link)
 
     @staticmethod
     def _innermost(link: Recording) -> Allowance:
@@ -290,7 +294,7 @@ class RetryScope:
 
     def block_spec(self) -> OperationSpec:
         """Return the spec of a block's operation."""
-        return self._spec.named(self.name, anew=True)
+        return self._spec.named(self.name)
 
     def remaining(self) -> float | None:
         """Return the seconds left to the scope and all around it, never below 0.0; None: no limit, or not entered."""

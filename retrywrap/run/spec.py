@@ -79,15 +79,13 @@ class OperationSpec:
         """What tells this layer of retries from others: two may have one name, and a scope may call many functions."""
         return self._number, self.name
 
-    def named(self, name: str, *, anew: bool = False) -> OperationSpec:
-        """Return the same under another name; `anew`, as a layer of its own."""
+    def named(self, name: str) -> OperationSpec:
+        """Return the same under another name."""
         other = OperationSpec.__new__(OperationSpec)
         for slot in OperationSpec.__slots__:
             if hasattr(self, slot):  # the policy of one that is named is not known yet
                 setattr(other, slot, getattr(self, slot))
         other.name = name
-        if anew:
-            other._number = next(_numbers)
         return other
 
     def settings(self) -> dict[str, Any]:
