@@ -1136,7 +1136,7 @@ def test_a_coroutine_is_no_function() -> None:
     async def work() -> None: ...
 
     coroutine = work()
-    with pytest.raises(TypeError, match="got <coroutine object .*: give the function itself"):
+    with pytest.raises(TypeError, match=r"got <coroutine object .*: give the function itself"):
         asyncio.run(retrywrap.retry_scope().acall(coroutine))  # type: ignore[arg-type]  # which is the mistake
     coroutine.close()
 
