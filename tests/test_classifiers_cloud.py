@@ -1,4 +1,4 @@
-"""The errors of cloud and RPC clients, by look-alikes: classes with the names, bases and attributes of the real ones."""
+"""The errors of cloud and RPC clients, by look-alikes: the names, bases and attributes of the real ones."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_waiter() -> None:
 
 
 def test_s3_uploads() -> None:
-    """An upload that failed means what the client's error means that it was raised at; nothing else that was handled."""
+    """An upload that failed means what the client's error means; no other error that was being handled counts."""
     cls = fake("boto3.exceptions.S3UploadFailedError")
     assert ruled(make(cls, __context__=aws("SlowDown", 503))) == ("cloud.botocore.SlowDown", True)
     assert classify(make(cls, __context__=REFUSED)).rule == "unknown"
