@@ -1,4 +1,7 @@
-"""What the errors of the HTTP client libraries mean: requests, urllib3, httpx, httpcore, aiohttp."""
+"""What the errors of the HTTP client libraries mean: requests, urllib3, httpx, httpcore, aiohttp.
+
+httpx2 and httpcore2 have the names of httpx and httpcore; openai and anthropic use them.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +75,16 @@ _TRANSPORT: Mapping[str, Entry] = {
     "LocalProtocolError": _INVALID,
     "UnsupportedProtocol": _REFUSED,
 }
+_ANSWERS: Mapping[str, Entry] = {
+    "HTTPStatusError": by_attributes,
+    "DecodingError": _CORRUPT,
+    "TooManyRedirects": _INVALID,
+    "InvalidURL": _REFUSED,
+}
+_HTTPX_ROOTS = ("httpx", "httpcore", "httpx2", "httpcore2")
 _HTTPX: Mapping[str, Entry] = {
-    **{f"{root}.{name}": entry for root in ("httpx", "httpcore") for name, entry in _TRANSPORT.items()},
-    "httpx.HTTPStatusError": by_attributes,
-    "httpx.DecodingError": _CORRUPT,
-    "httpx.TooManyRedirects": _INVALID,
-    "httpx.InvalidURL": _REFUSED,
+    **{f"{root}.{name}": entry for root in _HTTPX_ROOTS for name, entry in _TRANSPORT.items()},
+    **{f"{root}.{name}": entry for root in ("httpx", "httpx2") for name, entry in _ANSWERS.items()},
 }
 _AIOHTTP: Mapping[str, Entry] = {
     "aiohttp.ClientResponseError": _by_aiohttp_status,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["dotted_name", "exact_int", "is_error", "key_of", "lineage", "read", "text_of", "type_name"]
+__all__ = ["call", "dotted_name", "exact_int", "is_error", "key_of", "lineage", "read", "text_of", "type_name"]
 
 # The slots of `type` itself, because a metaclass may lie about them or raise.
 _MRO = type.__dict__["__mro__"].__get__
@@ -21,6 +21,14 @@ def read(thing: object, name: str) -> Any:
     try:
         return getattr(thing, name, None)
     except Exception:  # a property that raises has nothing to say
+        return None
+
+
+def call(thing: object, name: str, *args: object) -> Any:
+    """Return what a method returns; None where there is none, or it raises."""
+    try:
+        return getattr(thing, name)(*args)
+    except Exception:  # a method that raises has nothing to say
         return None
 
 

@@ -6,6 +6,7 @@ from typing import cast
 
 from retrywrap.classifiers.guard import exact_int, type_name
 from retrywrap.classifiers.http import by_attributes
+from retrywrap.classifiers.tables import by_type
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
@@ -28,8 +29,12 @@ def refuse_class(result: object) -> None:
 def judge_result(result: object) -> Verdict:
     """Return the verdict on a returned value: a number is one of the taxonomy's codes; an HTTP answer is its status.
 
-    A number is never read as an HTTP status, an errno or an exit status. Everything else is a success.
+    A library's own type, such as an MQTT return code, means what its table says. Any other number is never read as an
+    HTTP status, an errno or an exit status. Everything else is a success.
     """
+    told = by_type(result)
+    if told is not None:
+        return told
     number = exact_int(result)
     if number is not None:
         code = number if abs(number) < _LARGEST_CODE else ErrorCode.UNKNOWN

@@ -18,6 +18,7 @@ __all__ = [
     "Through",
     "again",
     "combine",
+    "each",
     "error_context",
     "follows_context",
     "inside",
@@ -84,6 +85,17 @@ def again(code: ErrorCode, effect: Effect = "unknown", *, rule: str = "", thrott
 def never(code: ErrorCode, effect: Effect = "unknown", *, rule: str = "") -> Verdict:
     """Return a verdict that another attempt would fail the same way; its text comes from the error."""
     return Verdict(code, effect=effect, rule=rule)
+
+
+def each(root: str, names: str, entry: Entry) -> dict[str, Entry]:
+    """Return the same entry for several classes of a library.
+
+    Args:
+        root: The root of its modules.
+        names: The classes, with spaces between.
+        entry: What to say of them.
+    """
+    return {f"{root}.{name}": entry for name in names.split()}
 
 
 def table(*parts: Mapping[str, Entry], prefix: str = "", tier: int = 0) -> dict[str, Row]:
@@ -176,11 +188,11 @@ def follows_context(cls: type) -> bool:
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """Return what failures (one at least) amount to: retryable only if each is, without effect only if none had any."""
-    each = list(verdicts)
-    first = next((v for v in each if v.forbid), None) or next((v for v in each if not v.retryable), each[0])
+    said = list(verdicts)
+    first = next((v for v in said if v.forbid), None) or next((v for v in said if not v.retryable), said[0])
     return first._replace(
         message="",
-        retry_after=max((v.retry_after for v in each if v.retry_after is not None), default=None),
-        effect="none" if all(v.effect == "none" for v in each) else "unknown",
-        throttled=any(v.throttled for v in each),
+        retry_after=max((v.retry_after for v in said if v.retry_after is not None), default=None),
+        effect="none" if all(v.effect == "none" for v in said) else "unknown",
+        throttled=any(v.throttled for v in said),
     )

@@ -15,19 +15,23 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["FAMILIES", "families", "family", "forbidden", "rows_for"]
+__all__ = ["FAMILIES", "by_type", "families", "family", "forbidden", "rows_for"]
 
 _STDLIB = (
     "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile "
     "zipfile zlib"
 )
+_CLOUD = "anthropic azure boto3 botocore google grpc openai s3transfer"
+_MESSAGING = "amqp cimpl confluent_kafka kombu nats paho paramiko pika websockets"
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(_STDLIB.split(), ("stdlib",)),
     **dict.fromkeys(("socket", "ssl"), ("oserrors",)),
     "builtins": ("oserrors", "stdlib"),
     **dict.fromkeys(("ftplib", "http", "imaplib", "smtplib", "urllib", "xmlrpc"), ("protocols",)),
-    **dict.fromkeys(("aiohttp", "httpcore", "httpx", "requests", "urllib3"), ("clients",)),
+    **dict.fromkeys(("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"), ("clients",)),
+    **dict.fromkeys(_CLOUD.split(), ("cloud",)),
+    **dict.fromkeys(_MESSAGING.split(), ("messaging",)),
 }
 """By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
 
@@ -50,6 +54,22 @@ def _rows_of(cls: type) -> list[Row]:
     except Exception:  # no file descriptor is left, or the interpreter is ending: the error must come out all the same
         return []
     return [table[key] for table in tables if key in table]
+
+
+def by_type(result: object) -> Verdict | None:
+    """Return what a table says of a returned value whose class it knows; None where no table knows it.
+
+    Of a pair such as MQTT clients return, the first half counts.
+    """
+    told = result[0] if type(result) is tuple and result else result
+    for base in lineage(type(told)):
+        if key_of(base)[0] == "builtins":
+            continue
+        for row in _rows_of(base):
+            verdict = row.answer if row.judge is None else row.judge(told)
+            if verdict is not None:
+                return verdict
+    return None
 
 
 def families() -> tuple[str, ...]:
