@@ -32,6 +32,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"), ("clients",)),
     **dict.fromkeys(_CLOUD.split(), ("cloud",)),
     **dict.fromkeys(_MESSAGING.split(), ("messaging",)),
+    **dict.fromkeys(("bson", "elastic_transport", "elasticsearch", "gridfs", "pymongo", "redis"), ("stores",)),
+    **dict.fromkeys(("_taosws", "taos", "taosrest"), ("tdengine",)),
 }
 """By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
 
