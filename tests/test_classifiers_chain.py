@@ -409,6 +409,7 @@ def test_explain() -> None:
     steps = DEFAULT.extend(silent).explain(error)
     assert [step.rule for step in steps] == [
         "user.silent",
+        "sqlstate",
         "http",
         "__cause__",
         "user.silent",
@@ -416,7 +417,7 @@ def test_explain() -> None:
         "cause",
         "stdlib.errno.ECONNRESET",
     ]
-    assert [step.answer is not None for step in steps] == [False] * 4 + [True] * 3
+    assert [step.answer is not None for step in steps] == [False] * 5 + [True] * 3
     assert steps[0].note == "the user classifier silent: not its business"
     assert steps[2].note == "holds a ConnectionResetError"
     assert steps[4].note == "the table's row for builtins.OSError: CONNECTION_LOST, retry"

@@ -14,7 +14,8 @@ from retrywrap.classifiers import Verdict, classify, explain, safe_message
 from retrywrap.codes import ErrorCode
 
 NAMES = ["response", "status", "status_code", "headers", "errno", "reason", "args", "cmd", "returncode", "smtp_code",
-         "recipients", "sqlite_errorcode", "code", "request", "method", "os_error", "exceptions"]  # fmt: skip
+         "recipients", "sqlite_errorcode", "code", "request", "method", "os_error", "exceptions", "sqlstate",
+         "pgcode", "orig"]  # fmt: skip
 
 
 class Hostile:

@@ -5,12 +5,13 @@ A family is added by a line in `FAMILIES` and a module with a ``TABLE``; nothing
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from importlib import import_module
 
-from retrywrap.classifiers.guard import key_of, lineage, type_name
+from retrywrap.classifiers.guard import key_of, lineage, read, type_name
 from retrywrap.classifiers.http import by_attributes
-from retrywrap.classifiers.rows import Row, follows_context, inside
+from retrywrap.classifiers.rows import Judge, Row, follows_context, inside
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
@@ -34,9 +35,27 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(_MESSAGING.split(), ("messaging",)),
     **dict.fromkeys(("bson", "elastic_transport", "elasticsearch", "gridfs", "pymongo", "redis"), ("stores",)),
     **dict.fromkeys(("_taosws", "taos", "taosrest"), ("tdengine",)),
+    **dict.fromkeys(("asyncpg", "psycopg", "psycopg2", "psycopg_pool", "sqlalchemy"), ("sql",)),
+    **dict.fromkeys(("MySQLdb", "mariadb", "mysql", "pymysql"), ("mysql",)),
 }
 """By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
 
+
+def _by_sqlstate(error: object) -> Verdict | None:
+    """Judge by a SQLSTATE; that table is imported for none but an error that has one."""
+    if type(read(error, "sqlstate")) is str or type(read(error, "pgcode")) is str:
+        return _sqlstates()(error)
+    return None
+
+
+@functools.cache
+def _sqlstates() -> Judge:
+    with importing:
+        from retrywrap.classifiers.sqlstate import by_sqlstate
+    return by_sqlstate
+
+
+_BY_SQLSTATE = Row("sqlstate", "a SQLSTATE among the attributes", judge=_by_sqlstate)
 _BY_ATTRIBUTES = Row("http", "an HTTP status among the attributes", judge=by_attributes)
 _CAUSE = Row("cause", "the error's cause", through=inside("__cause__").function)
 _CONTEXT = Row("cause", "the error's cause or context", through=inside("__cause__", "__context__").function)
@@ -46,7 +65,7 @@ def rows_for(cls: type[BaseException]) -> tuple[Row, ...]:
     """Return the rows to ask about the errors of a class, in order."""
     found = [row for base in lineage(cls) for row in _rows_of(base)]
     found.sort(key=lambda row: row.tier)
-    return (*found, _BY_ATTRIBUTES, _CONTEXT if follows_context(cls) else _CAUSE)
+    return (*found, _BY_SQLSTATE, _BY_ATTRIBUTES, _CONTEXT if follows_context(cls) else _CAUSE)
 
 
 def _rows_of(cls: type) -> list[Row]:

@@ -1,0 +1,154 @@
+"""What the errors of the clients of MySQL and MariaDB mean: PyMySQL, mysqlclient, mariadb, mysql.connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from retrywrap.classifiers.guard import exact_int, read, text_of
+from retrywrap.classifiers.rows import Entry, Look, Through, again, never, table
+from retrywrap.classifiers.sqlstate import state_reader
+from retrywrap.classifiers.verdict import Verdict
+from retrywrap.codes import ErrorCode
+
+__all__ = ["TABLE"]
+
+_LONGEST_TEXT = 10_000
+_INVALID = never(ErrorCode.INVALID_PARAM)
+_DENIED = never(ErrorCode.PERMISSION_DENIED)
+_TIMEOUT = again(ErrorCode.TIMEOUT)
+_CLOSED = never(ErrorCode.NOT_INITIALIZED, "none")
+_UNREACHED = again(ErrorCode.NETWORK, "none")
+_NO_SLOT = again(ErrorCode.TIMEOUT, "none")
+
+# Sources: the MySQL 8.4 Error Message Reference, "Server" and "Client"; the MariaDB manual, "MariaDB Error Codes".
+_BY_NUMBER: tuple[tuple[Verdict, str], ...] = (
+    # PyMySQL's InterfaceError(0, '').
+    (_CLOSED, "0"),
+    # The server has rolled the whole transaction back. 1020 is MariaDB's word for a serialization failure.
+    (again(ErrorCode.UNKNOWN, "none"), "1213 1020"),
+    # Only the statement was rolled back: what the transaction has done before is still there, to be committed twice by
+    # whoever begins again without a rollback.
+    (_TIMEOUT, "1205 3572"),
+    (_UNREACHED, "2002 2003 1047"),
+    (again(ErrorCode.NETWORK, "none", throttled=True), "1040 1203"),
+    (again(ErrorCode.CONNECTION_LOST), "2006 2013 2055 1053 1927 4031"),
+    # The SQLSTATE of 1153 is 08S01, of a connection that failed: the packet stays as large as it is.
+    (_INVALID, "2005 1048 1049 1054 1062 1064 1146 1153"),
+    (never(ErrorCode.UNKNOWN), "1317"),
+    (never(ErrorCode.TIMEOUT), "1969 3024"),
+    (_DENIED, "1045 1044 1130 1142 1143 1227 1290 1698 1792"),
+    (never(ErrorCode.DISK_FULL), "1021 1114"),
+    (never(ErrorCode.MEMORY_ALLOC), "1037 1041"),
+)
+
+# What each later call on a dead handle says, in the client's own words.
+# Sources: PyMySQL's and mysqlclient's cursors.py; mariadb's connections.py and cursors.py; mysql.connector's
+# connection.py and cursor.py.
+_UNUSABLE = (
+    "ursor closed",
+    "Cursor cannot be used anymore",
+    "Cursor is not connected",
+    "Invalid connection or not connected",
+    "MySQL Connection not available",
+    "Connection to MySQL is not available",
+)
+# The client lost, or closed, the socket itself.
+_NO_SOCKET = ("Bad file descriptor", "Connection not available.")
+_HANDSHAKE = ("reading initial communication packet", "reading authorization packet")
+_NOT_THERE_YET = "stdlib.errno.ENOENT"
+
+
+def _client(library: str, base: str, carrier: str) -> Mapping[str, Entry]:
+    """Return the rows of a client.
+
+    Args:
+        library: The root of its modules.
+        base: The class that all its errors have in common.
+        carrier: Where the number is: ``"args"``, as the first of them, or ``"errno"``.
+    """
+    rows = {
+        int(number): verdict._replace(rule=f"sql.{library}.{number}")
+        for verdict, numbers in _BY_NUMBER
+        for number in numbers.split()
+    }
+    by_state = state_reader(f"sql.{library}", "sqlstate")
+    closed = _CLOSED._replace(rule=f"sql.{library}.closed")
+
+    def by_number(error: Any, look: Look) -> Verdict | None:
+        number = _number(error, carrier)
+        verdict = None if number is None else rows.get(number)
+        if verdict is None:
+            return by_state(error) or (closed if _says(error, _UNUSABLE) else None)
+        if number == 2002 or number == 2003:
+            return _cause(error, look) or verdict
+        if number == 2006:
+            return closed if read(error, "args") == (2006, "") else verdict
+        if number == 2055 and _says(error, _NO_SOCKET):
+            return closed
+        if (number == 2013 or number == 2055) and _says(error, _HANDSHAKE):
+            return verdict._replace(effect="none")
+        return verdict
+
+    def by_number_or_final(error: Any, look: Look) -> Verdict:
+        return by_number(error, look) or _INVALID
+
+    where = "args[0]" if carrier == "args" else carrier
+    by_number.__doc__ = f"What its number says ({where}), otherwise its SQLSTATE."
+    by_number_or_final.__doc__ = f"What its number says ({where}), otherwise its SQLSTATE, otherwise INVALID_PARAM."
+    final = ("DataError", "IntegrityError", "NotSupportedError", "ProgrammingError")
+    return {
+        **{f"{library}.{name}": Through(by_number_or_final) for name in final},
+        f"{library}.{base}": Through(by_number),
+    }
+
+
+def _number(error: Any, carrier: str) -> int | None:
+    value = read(error, carrier)
+    if carrier == "args":
+        value = value[0] if type(value) is tuple and value else None
+    return exact_int(value)
+
+
+def _says(error: BaseException, phrases: tuple[str, ...]) -> bool:
+    text = text_of(error)[:_LONGEST_TEXT]
+    return any(phrase in text for phrase in phrases)
+
+
+def _cause(error: Any, look: Look) -> Verdict | None:
+    """Return why there is no connection; None where nobody says it, or the number says all.
+
+    PyMySQL and mysql.connector have one number for a server that refused, a name that nobody knows and a certificate
+    that is bad. A server that is being restarted has no socket file: that passes.
+    """
+    for name in ("original_exception", "__cause__"):
+        verdict = look(read(error, name), name)
+        if verdict is not None:
+            return None if verdict.rule == _NOT_THERE_YET else verdict._replace(effect="none")
+    return None
+
+
+def _by_pool(error: BaseException) -> Verdict | None:
+    """TIMEOUT where the pool has no connection left."""
+    return _NO_SLOT if _says(error, ("pool exhausted", "No connection available")) else None
+
+
+# Sources: mysql.connector's errors.py, network.py and pooling.py; mariadb's connectionpool.py.
+_SPECIAL: Mapping[str, Entry] = {
+    # Their errno is that of another thing: 3024 is the server's own limit.
+    "mysql.ConnectionTimeoutError": _NO_SLOT,
+    "mysql.ReadTimeoutError": _TIMEOUT,
+    "mysql.WriteTimeoutError": _TIMEOUT,
+    "mysql.PoolError": _by_pool,
+    "mariadb.PoolError": _by_pool,
+}
+
+_CLIENTS = (
+    ("pymysql", "MySQLError", "args"),
+    ("MySQLdb", "MySQLError", "args"),
+    ("mariadb", "Error", "errno"),
+    ("mysql", "Error", "errno"),
+)
+
+TABLE = table(*(_client(*client) for client in _CLIENTS), _SPECIAL, prefix="sql.")
+"""Rows of the classes of the clients of MySQL and MariaDB."""
