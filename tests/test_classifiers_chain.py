@@ -419,8 +419,8 @@ def test_explain() -> None:
     ]
     assert [step.answer is not None for step in steps] == [False] * 5 + [True] * 3
     assert steps[0].note == "the user classifier silent: not its business"
-    assert steps[2].note == "holds a ConnectionResetError"
-    assert steps[4].note == "the table's row for builtins.OSError: CONNECTION_LOST, retry"
+    assert steps[3].note == "holds a ConnectionResetError"
+    assert steps[5].note == "the table's row for builtins.OSError: CONNECTION_LOST, retry"
     assert steps[-1].answer == DEFAULT.extend(silent)(error)
     assert steps[-1].note == "the verdict"
 
