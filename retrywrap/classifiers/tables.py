@@ -28,6 +28,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "builtins": ("oserrors", "stdlib"),
     **dict.fromkeys(("ftplib", "http", "imaplib", "smtplib", "urllib", "xmlrpc"), ("protocols",)),
     **dict.fromkeys(("aiohttp", "httpcore", "httpx", "requests", "urllib3"), ("clients",)),
+    **dict.fromkeys(("bson", "elastic_transport", "elasticsearch", "gridfs", "pymongo", "redis"), ("stores",)),
 }
 """By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
 
