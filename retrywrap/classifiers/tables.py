@@ -29,6 +29,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("ftplib", "http", "imaplib", "smtplib", "urllib", "xmlrpc"), ("protocols",)),
     **dict.fromkeys(("aiohttp", "httpcore", "httpx", "requests", "urllib3"), ("clients",)),
     **dict.fromkeys(("bson", "elastic_transport", "elasticsearch", "gridfs", "pymongo", "redis"), ("stores",)),
+    **dict.fromkeys(("_taosws", "taos", "taosrest"), ("tdengine",)),
 }
 """By the root of a class's module: the modules of this package whose ``TABLE`` may hold its row."""
 
