@@ -25,7 +25,7 @@ from retrywrap.classifiers.rows import (
     never,
     table,
 )
-from retrywrap.classifiers.verdict import Verdict
+from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
 
 __all__ = ["TABLE"]
@@ -49,6 +49,10 @@ def _text(error: object) -> str:
     """Return an error's first argument, where it is a text."""
     args = read(error, "args")
     return args[0][:_LONGEST_TEXT] if type(args) is tuple and args and type(args[0]) is str else ""
+
+
+def _with_effect(verdict: Verdict, effect: Effect) -> Verdict:
+    return verdict if verdict.effect == effect else verdict._replace(effect=effect)
 
 
 # --- redis: redis-py's exceptions.py, connection.py, client.py and _parsers/base.py ---
@@ -79,14 +83,17 @@ def _unsent(error: BaseException) -> bool:
 
 def _unless_unsent(verdict: Verdict) -> Judge:
     """Return a judge that gives the verdict, without effect where the request was not sent."""
+    unsent = verdict._replace(effect="none")
 
     def judge(error: Any) -> Verdict:
-        return verdict._replace(effect="none" if _unsent(error) else "unknown")
+        return unsent if _unsent(error) else verdict
 
     judge.__doc__ = f"{verdict.code.name}, retried; without effect where the request was not sent."
     return judge
 
 
+_NOT_CONNECTED = again(ErrorCode.NETWORK, rule="stores.redis.connecting")
+_DROPPED = again(ErrorCode.CONNECTION_LOST, rule="stores.redis.ConnectionError")
 _CONNECTIONS: tuple[tuple[str, Verdict], ...] = (
     (
         "max number of clients reached",
@@ -103,11 +110,12 @@ _CONNECTIONS: tuple[tuple[str, Verdict], ...] = (
 def _by_redis_connection(error: Any, look: Look) -> Verdict:
     """Judge a connection that was not made, or lost: by what the system said of it, else by the text."""
     text = _text(error)
-    verdict = next((verdict for start, verdict in _CONNECTIONS if text.startswith(start)), _LOST)
     if text.startswith("Error") and " connecting to " in text:
         cause = look(read(error, "__cause__"), "__cause__") or look(error_context(error), "__context__")
-        verdict = cause or _UNREACHED._replace(rule="stores.redis.connecting")
-    return verdict._replace(effect="none" if _unsent(error) else "unknown")
+        verdict = cause or _NOT_CONNECTED
+    else:
+        verdict = next((verdict for start, verdict in _CONNECTIONS if text.startswith(start)), _DROPPED)
+    return _with_effect(verdict, "none" if _unsent(error) else "unknown")
 
 
 _REPLIES: Mapping[str, Verdict] = {
@@ -124,6 +132,8 @@ _REPLIES: Mapping[str, Verdict] = {
     for word in words.split()
 }
 
+_WRONG = never(ErrorCode.INVALID_PARAM, rule="stores.redis.ResponseError")
+
 
 def _by_reply(error: Any) -> Verdict:
     """Judge an error reply by its first word, which the client keeps in a text, or takes off it as its status."""
@@ -131,13 +141,13 @@ def _by_reply(error: Any) -> Verdict:
     if type(word) is not str:
         # A pipeline puts the command, which may hold anything, before the reply.
         word = _text(error).rpartition(" of pipeline caused error: ")[2].partition(" ")[0]
-    return _REPLIES.get(word, _INVALID)
+    return _REPLIES.get(word, _WRONG)
 
 
 def _by_watch(error: Any) -> Verdict:
     """Tell a transaction that was not executed from one that the connection was lost in."""
     changed = _text(error) == "Watched variable changed."
-    return _CONFLICT._replace(effect="none" if changed else "unknown")
+    return _with_effect(_CONFLICT, "none" if changed else "unknown")
 
 
 def _by_lock(error: Any) -> Verdict:
@@ -152,12 +162,17 @@ _REDIS: Mapping[str, Entry] = {
     "redis.ExternalAuthProviderError": _DENIED,
     "redis.NoPermissionError": _DENIED,
     "redis.AuthenticationWrongNumberOfArgsError": _INVALID,
-    "redis.BusyLoadingError": _unless_unsent(_UNREACHED),
-    "redis.MaxConnectionsError": _unless_unsent(_UNREACHED),
-    "redis.MasterNotFoundError": _unless_unsent(_UNREACHED),
-    "redis.SlaveNotFoundError": _unless_unsent(_UNREACHED),
+    **{
+        f"redis.{name}": _unless_unsent(verdict._replace(rule=f"stores.redis.{name}"))
+        for name, verdict in (
+            ("BusyLoadingError", _UNREACHED),
+            ("MaxConnectionsError", _UNREACHED),
+            ("MasterNotFoundError", _UNREACHED),
+            ("SlaveNotFoundError", _UNREACHED),
+            ("TimeoutError", _TIMEOUT),
+        )
+    },
     "redis.ConnectionError": Through(_by_redis_connection),
-    "redis.TimeoutError": _unless_unsent(_TIMEOUT),
     "redis.TryAgainError": _UNREACHED,
     "redis.ClusterDownError": _UNREACHED,
     "redis.MasterDownError": _UNREACHED,
@@ -182,7 +197,9 @@ _REDIS: Mapping[str, Entry] = {
 # --- MongoDB: pymongo's errors.py and helpers_shared.py, the server's error_codes.yml, and the specifications of
 # transactions, retryable writes and client backpressure ---
 
-_COMMIT_UNKNOWN = never(ErrorCode.UNKNOWN, rule="stores.pymongo.UnknownTransactionCommitResult")
+_LABEL = "stores.pymongo."
+_COMMIT_UNKNOWN = never(ErrorCode.UNKNOWN, rule=f"{_LABEL}UnknownTransactionCommitResult")
+_OVERLOADED = again(ErrorCode.NETWORK, rule=f"{_LABEL}SystemOverloadedError", throttled=True)
 
 _MONGO_CODES: Mapping[int, Verdict] = {
     number: verdict._replace(rule=f"stores.pymongo.{number}")
@@ -215,20 +232,18 @@ def _by_label(error: object, verdict: Verdict | None) -> Verdict | None:
     """Return what the server's labels make of a verdict by number or class: they come before it."""
     if _labelled(error, "UnknownTransactionCommitResult"):
         return _COMMIT_UNKNOWN
-    known = verdict or _CONFLICT
     if _labelled(error, "TransientTransactionError"):
         # It speaks of the whole transaction, which is not committed.
-        return known._replace(retryable=True, effect="none", rule="stores.pymongo.TransientTransactionError")
-    effect = "none" if _labelled(error, "NoWritesPerformed") else known.effect
+        return (verdict or _CONFLICT)._replace(retryable=True, effect="none", rule=f"{_LABEL}TransientTransactionError")
     if _labelled(error, "SystemOverloadedError") and _labelled(error, "RetryableError"):
         details = read(error, "details")
         base = dict.get(details, "baseBackoffMS") if type(details) is dict else None
-        hint = parse_retry_after({"retry-after-ms": base})
-        overloaded = again(ErrorCode.NETWORK, rule="stores.pymongo.SystemOverloadedError", throttled=True)
-        return overloaded._replace(effect=effect, retry_after=hint)
-    if _labelled(error, "RetryableWriteError"):
-        return known._replace(retryable=True, effect=effect, rule="stores.pymongo.RetryableWriteError")
-    return verdict
+        found = _OVERLOADED._replace(retry_after=parse_retry_after({"retry-after-ms": base}))
+    elif _labelled(error, "RetryableWriteError"):
+        found = (verdict or _CONFLICT)._replace(retryable=True, rule=f"{_LABEL}RetryableWriteError")
+    else:
+        return verdict
+    return _with_effect(found, "none") if _labelled(error, "NoWritesPerformed") else found
 
 
 def _by_code(error: object) -> Verdict | None:
@@ -259,7 +274,7 @@ def _mongo_connection(default: Verdict) -> Through:
         cause = read(error, "__cause__")
         found = look(cause, "__cause__") if issubclass(type(cause), OSError) else None
         if found is not None and not found.retryable:
-            return found._replace(effect="unknown")
+            return _with_effect(found, "unknown")
         if "CERTIFICATE_VERIFY_FAILED" in _text(error):
             return _DENIED._replace(rule="stores.pymongo.certificate")
         return judge(error)
@@ -274,20 +289,29 @@ def _by_mongo_use(error: Any) -> Verdict:
     return never(ErrorCode.NOT_INITIALIZED, "none") if closed else _INVALID
 
 
+_MONGO_CONNECTIONS: Mapping[str, Verdict] = {
+    "ConnectionFailure": _LOST,
+    # pymongo raises the first attempt's error where no server could be chosen for a second.
+    "ServerSelectionTimeoutError": again(ErrorCode.NETWORK, "none"),
+    "NetworkTimeout": _TIMEOUT,
+    "WaitQueueTimeoutError": _TIMEOUT,
+    "NotPrimaryError": _UNREACHED,
+}
+_MONGO_ANSWERS: Mapping[str, Verdict] = {
+    "ExecutionTimeout": never(ErrorCode.TIMEOUT),
+    "WTimeoutError": never(ErrorCode.TIMEOUT),
+    "CursorNotFound": never(ErrorCode.NOT_INITIALIZED),
+    "DuplicateKeyError": _INVALID,
+    "BulkWriteError": _PARTLY,
+    "ClientBulkWriteException": _PARTLY,
+}
 _MONGO: Mapping[str, Entry] = {
     "pymongo.PyMongoError": _mongo(None),
-    "pymongo.ConnectionFailure": _mongo_connection(_LOST),
-    # pymongo raises the first attempt's error where no server could be chosen for a second.
-    "pymongo.ServerSelectionTimeoutError": _mongo_connection(again(ErrorCode.NETWORK, "none")),
-    "pymongo.NetworkTimeout": _mongo_connection(_TIMEOUT),
-    "pymongo.WaitQueueTimeoutError": _mongo_connection(_TIMEOUT),
-    "pymongo.NotPrimaryError": _mongo_connection(_UNREACHED),
-    "pymongo.ExecutionTimeout": _mongo(never(ErrorCode.TIMEOUT)),
-    "pymongo.WTimeoutError": _mongo(never(ErrorCode.TIMEOUT)),
-    "pymongo.CursorNotFound": _mongo(never(ErrorCode.NOT_INITIALIZED)),
-    "pymongo.DuplicateKeyError": _mongo(_INVALID),
-    "pymongo.BulkWriteError": _mongo(_PARTLY),
-    "pymongo.ClientBulkWriteException": _mongo(_PARTLY),
+    **{
+        f"pymongo.{name}": make(verdict._replace(rule=f"stores.pymongo.{name}"))
+        for make, verdicts in ((_mongo_connection, _MONGO_CONNECTIONS), (_mongo, _MONGO_ANSWERS))
+        for name, verdict in verdicts.items()
+    },
     "pymongo.InvalidOperation": _by_mongo_use,
     "pymongo.ConfigurationError": _REFUSED,
     "pymongo.InvalidName": _REFUSED,
@@ -317,14 +341,15 @@ def _tried(default: Verdict) -> Through:
     """Return an entry for what every attempt of the transport came to: the last one's cause, and the ones before it."""
 
     def through(error: Any, look: Look) -> Verdict:
-        before = read(error, "errors")
-        earlier = before if type(before) is tuple else ()
+        earlier = read(error, "errors")
         found = (look(cause, "__cause__") for cause in _causes(error))
         last = next((verdict for verdict in found if verdict is not None), default)
+        if type(earlier) is not tuple or not earlier:
+            return last
         if len(earlier) > _MOST_EARLIER:
-            return last._replace(effect="unknown")
+            return _with_effect(last, "unknown")
         every = combine([last, *(look(other, "errors") or default for other in earlier)])
-        return last._replace(effect=every.effect)
+        return _with_effect(last, every.effect)
 
     through.__doc__ = f"What the attempts came to, otherwise {default.code.name}."
     return Through(through)
@@ -334,7 +359,7 @@ def _by_elastic_status(error: Any) -> Verdict | None:
     """Judge an answer; one before it, which the transport keeps to itself, may have had an effect."""
     meta = read(error, "meta")
     verdict = by_status(read(meta, "status"), read(meta, "headers")) or by_attributes(error)
-    return verdict._replace(effect="unknown") if verdict is not None and verdict.retryable else verdict
+    return _with_effect(verdict, "unknown") if verdict is not None and verdict.retryable else verdict
 
 
 _ATTEMPTS: Mapping[str, Entry] = {

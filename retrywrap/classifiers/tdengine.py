@@ -21,6 +21,8 @@ __all__ = ["TABLE"]
 
 _LONGEST_TEXT = 10_000
 _OS_ERROR = 0x80FF
+# Stands for a bad certificate and a wrong name too.
+_CONNECTING = 0xE001
 _CODE = re.compile(r"\[0x([0-9A-Fa-f]{1,8})\]")
 
 _INVALID = never(ErrorCode.INVALID_PARAM)
@@ -94,7 +96,7 @@ _SERVER: Mapping[int, tuple[str, Verdict]] = {
 # Source: the table of error codes of the WebSocket connector in TDengine's reference manual.
 _WEBSOCKET: Mapping[int, tuple[str, Verdict]] = {
     0xE000: ("DSN", _INVALID),
-    0xE001: ("WEBSOCKET", _UNREACHED),
+    _CONNECTING: ("WEBSOCKET", _UNREACHED),
     0xE002: ("CONNECTION_CLOSED", _LOST),
     0xE003: ("SEND_TIMEOUT", _TIMEOUT),
     0xE004: ("RECEIVE_TIMEOUT", _TIMEOUT),
@@ -175,7 +177,10 @@ def _by_websocket(error: Any) -> Verdict | None:
     if type(text) is not str:
         return None
     found = _CODE.match(text)
-    return _by_text(text) or (None if found is None else _by_number(int(found[1], 16)))
+    number = None if found is None else int(found[1], 16)
+    if number not in (None, _CONNECTING):
+        return _by_number(number)
+    return _by_text(text) or _by_number(number)
 
 
 def _by_websocket_connect(error: Any) -> Verdict | None:

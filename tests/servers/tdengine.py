@@ -1,0 +1,113 @@
+"""A loopback server that speaks TDengine's REST protocol, and fails on request: nothing of TDengine is needed."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+__all__ = ["HANG_UP", "HANG_UP_AFTER", "STALL", "TDengineServer", "require_taosrest", "tdengine_server"]
+
+# Read here, because a test hides it: retrywrap refuses a variable with its prefix that it does not know.
+_REQUIRED = os.environ.get("RETRYWRAP_REQUIRE_SERVERS") == "1"
+
+HANG_UP = "hang up"
+"""Close the connection before the statement is executed."""
+HANG_UP_AFTER = "hang up after"
+"""Execute the statement, and close the connection without an answer."""
+STALL = "stall"
+"""Do not answer while the server runs."""
+
+
+def require_taosrest() -> None:
+    """Skip where the client is missing; fail where the environment says that it must be there."""
+    if importlib.util.find_spec("taosrest") is None:
+        stop = pytest.fail if _REQUIRED else pytest.skip
+        stop("not installed: the package taospy")
+
+
+class TDengineServer:
+    """What the server was told, and what it is to do.
+
+    Attributes:
+        url: Where it listens.
+        failures: What comes of the next requests, in order: a number of TDengine's, a `(status, headers)` of HTTP's, or
+            one of this module's words. When there are none left, statements succeed.
+        rows: The statements that were executed.
+        requests: How many came.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.failures: deque[Any] = deque()
+        self.rows: list[str] = []
+        self.requests = 0
+        self.ended = threading.Event()
+
+    def answer(self, statement: str) -> Any:
+        """Return what is to be done with a statement: a word, a status, or the body of an answer."""
+        self.requests += 1
+        failure = self.failures.popleft() if self.failures else 0
+        if type(failure) is int and failure:
+            return {"code": failure, "desc": f"failure 0x{failure & 0xFFFF:04x}"}
+        if failure in (0, HANG_UP_AFTER):
+            self.rows.append(statement)
+        if failure:
+            return failure
+        meta = [["affected_rows", "INT", 4]]
+        return {"code": 0, "column_meta": meta, "data": [[1]], "rows": 1}
+
+
+def _handler(server: TDengineServer) -> type[BaseHTTPRequestHandler]:
+    expected = "Basic " + base64.b64encode(b"root:taosdata").decode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            statement = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if self.headers["Authorization"] != expected:
+                self.reply(401, {}, b"")
+                return
+            answer = server.answer(statement)
+            if answer == STALL:
+                server.ended.wait()
+            elif type(answer) is tuple:
+                self.reply(answer[0], answer[1], b"")
+            elif type(answer) is dict:
+                self.reply(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+
+        def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+@contextlib.contextmanager
+def tdengine_server() -> Iterator[TDengineServer]:
+    """Run a server that speaks TDengine's REST protocol."""
+    server = TDengineServer()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(server)) as listening:
+        server.url = f"http://127.0.0.1:{listening.server_address[1]}"
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.ended.set()
+            listening.shutdown()
+            thread.join()
