@@ -21,7 +21,7 @@ from retrywrap.classifiers import Verdict, classify
 @pytest.fixture(autouse=True)
 def _hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the variable that demands servers, which retrywrap would refuse."""
-    monkeypatch.delenv("RETRYWRAP_REQUIRE_SERVERS", raising=False)
+    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ INSERT = "INSERT INTO power.d1 VALUES (1700000000000, 10.3)"
 @pytest.fixture(autouse=True)
 def _hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the variable that demands servers, which retrywrap would refuse."""
-    monkeypatch.delenv("RETRYWRAP_REQUIRE_SERVERS", raising=False)
+    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
 
 
 @pytest.fixture

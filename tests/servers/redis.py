@@ -18,7 +18,7 @@ __all__ = ["RedisServer", "redis_server", "require_redis"]
 
 _PATIENCE = 20.0
 # Read here, because a test hides it: retrywrap refuses a variable with its prefix that it does not know.
-_REQUIRED = os.environ.get("RETRYWRAP_REQUIRE_SERVERS") == "1"
+_REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 
 
 def require_redis() -> None:

@@ -18,7 +18,7 @@ import pytest
 __all__ = ["HANG_UP", "HANG_UP_AFTER", "STALL", "TDengineServer", "require_taosrest", "tdengine_server"]
 
 # Read here, because a test hides it: retrywrap refuses a variable with its prefix that it does not know.
-_REQUIRED = os.environ.get("RETRYWRAP_REQUIRE_SERVERS") == "1"
+_REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 
 HANG_UP = "hang up"
 """Close the connection before the statement is executed."""
