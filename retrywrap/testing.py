@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from retrywrap.decide.checks import check_number, check_seconds, shown
 from retrywrap.locks import new_lock
 from retrywrap.record.registry import registry
 from retrywrap.run import clock as clocks
+from retrywrap.run.turns import Turns
 
 __all__ = ["VirtualClock", "disabled", "reset"]
 
@@ -22,7 +22,6 @@ _lock = new_lock()
 _clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and the virtual ones, the newest in force
 _disabled = 0
 _MOST_LOOKS = 10_000
-_TURNS, _MOST_TURNS = 20, 10_000
 
 
 class VirtualClock(clocks.Clock):
@@ -64,8 +63,7 @@ class VirtualClock(clocks.Clock):
             raise ValueError(f"random must be a number in [0, 1); got {shown(random)}")
         self._elapsed = 0.0
         self._looks = 0
-        self._due: list[list[float]] = []
-        self._order = itertools.count()
+        self._turns = Turns()
         self._lock = new_lock()
         self.waits: list[float] = []
 
@@ -121,28 +119,20 @@ class VirtualClock(clocks.Clock):
     async def asleep(self, seconds: float, limits: Allowance) -> None:
         """The same as `sleep`, among other tasks: of all that wait at once, who is due first goes on first.
 
-        Time moves on when the others have had their turns, so that those which are about to wait do so.
+        Time moves on when the others have had some turns of the event loop, so that those which are about to wait do
+        so. Who does real input or output meanwhile may come late, since that takes real time, and no virtual one.
 
         Args:
             seconds: How long.
             limits: What may be cancelled.
         """
-        due = [self._elapsed + seconds, next(self._order)]
-        self._due.append(due)
-        try:
-            quiet = 0
-            for _ in range(_MOST_TURNS):
-                await clocks.checkpoint()
-                quiet = quiet + 1 if min(self._due) is due else 0
-                if quiet >= _TURNS or limits.cancelled:
-                    break
-        finally:
-            self._due.remove(due)
+        due = self._elapsed + seconds
+        await self._turns.wait(due, limits)
         if limits.cancelled:
             return
         with self._lock:
             self.waits.append(seconds)
-            self._elapsed = max(self._elapsed, due[0])
+            self._elapsed = max(self._elapsed, due)
             self._looks = 0
 
     @property

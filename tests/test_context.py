@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import pickle
 from typing import Any
@@ -359,14 +360,18 @@ def test_the_machine_keeps_its_invariants(
     assert calls == context.attempts
 
 
-def test_only_what_was_given_up_meanwhile_is_nested() -> None:
+def test_only_what_was_given_up_meanwhile_is_nested(monkeypatch: pytest.MonkeyPatch) -> None:
     """A note from before the operation is a leftover; one that came out of a pickle was made elsewhere, meanwhile."""
     error = ConnectionResetError("gone")
     attach(error, Note.make("gave up", "inner", (1, "inner"), StopReason.EXHAUSTED, 3))
     context = RetryContext(RetryPolicy())
-    context.begin(0.0)
     assert context.failed(error, 0.0).reason is None
-    arrived = pickle.loads(pickle.dumps(error))
+    context.clear()
+    assert context.failed(copy.deepcopy(error), 5.0).reason is None
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("os.getpid", lambda: -1)
+        pickled = pickle.dumps(error)
+    arrived = pickle.loads(pickled)
     assert arrived.__notes__ == ["gave up"]
     assert context.failed(arrived, 5.0).reason is StopReason.NESTED_REFUSED
 

@@ -45,9 +45,10 @@ from retrywrap import (
     subscribe,
     with_retry,
 )
-from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.events import RetryEvent
 from retrywrap.errors import RetryUsageError
+from retrywrap.run.ambient import ambient
 from retrywrap.run.clock import Clock
 from retrywrap.testing import VirtualClock
 
@@ -327,7 +328,9 @@ except ConnectionResetError:
     assert (ran.stdout, log.read_text()) == ("gave up\n", "2 1 0 0 0 "), ran.stderr
 
 
-@pytest.mark.parametrize("parameters", [{"max": 0}, {"interval": []}, {"max": 0, "timeout": 3}, {"max": 2}], ids=repr)
+@pytest.mark.parametrize(
+    "parameters", [{"max": 0}, {"interval": []}, {"max": 0, "timeout": 3}, {"max": 2, "interval": 0}], ids=repr
+)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_no_end_keeps_an_argument_alive(clock: VirtualClock, parameters: dict[str, Any], is_async: bool) -> None:
     """However an operation ends: once the caller has dropped the error, nothing is left for the garbage collector."""
@@ -1504,3 +1507,100 @@ def test_shutting_down_and_cancelling_are_told_apart(clock: VirtualClock) -> Non
     with pytest.raises(ConnectionResetError) as caught:
         with_retry(Failing())()
     assert caught.value.__notes__[0].endswith("retrywrap was shut down")
+
+
+def test_a_cancelled_scope_that_is_over_cancels_nothing_later(clock: VirtualClock) -> None:
+    """However its generator was closed; and no closed scope stays in the way of those that come."""
+
+    def pages(name: str, count: int) -> Iterator[int]:
+        with retry_scope(name=name, timeout=600) as scope:
+            yield from range(count)
+            scope.cancel()
+
+    for _ in range(50):
+        for _ in zip(pages("first", 1), pages("second", 5), strict=False):
+            pass
+    operation = Failing(3)
+    assert with_retry(max=3)(operation)() == "ok"
+    assert remaining() is None
+    assert ambient.get() is PROCESS
+
+    async def main() -> None:
+        async with retry_scope() as scope:
+            task = asyncio.create_task(later())
+            await asyncio.sleep(0)
+        scope.cancel()
+        await task
+
+    async def later() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        operation = Failing(3)
+        assert with_retry(max=3)(operation)() == "ok"
+
+    asyncio.run(main())
+
+
+def test_an_awaitable_begins_when_it_is_awaited(clock: VirtualClock) -> None:
+    """What was given up between the call and the await was given up before."""
+    saved = ConnectionResetError("saved")
+    calls: list[str] = []
+
+    @with_retry(max=1)
+    def start(name: str) -> Any:
+        async def work() -> None:
+            calls.append(name)
+            raise saved
+
+        return work()
+
+    async def main() -> None:
+        started = [start("a"), start("b"), start("c")]
+        for coroutine in started:
+            with pytest.raises(ConnectionResetError):
+                await coroutine
+
+    asyncio.run(main())
+    assert calls == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_what_an_inner_level_used_up_stays_known(clock: VirtualClock) -> None:
+    """Also where a level above it ends for another reason, and puts its own note there."""
+    leaf = Failing()
+
+    def body(depth: int) -> Any:
+        return recursive(depth - 1) if depth else leaf()
+
+    recursive = with_retry(name="inner", max=1, nested="multiply", interval=10, timeout=15)(body)
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=2, interval=1)(lambda: recursive(1))()
+    assert leaf.calls == 2
+    assert "nested refused" in caught.value.__notes__[-1]
+
+
+def test_a_plain_block_knows_what_was_retried_in_a_thread(clock: VirtualClock) -> None:
+    """No note says that nothing was."""
+    with pytest.raises(ConnectionResetError) as caught, ThreadPoolExecutor(1) as pool, retry_scope():
+        pool.submit(with_retry(max=2)(Failing())).result()
+    assert len(caught.value.__notes__) == 1
+
+
+def test_a_large_group_is_looked_through(clock: VirtualClock) -> None:
+    """What was given up counts, wherever in the group it stands."""
+    calls = 0
+    inner = with_retry(max=1)(Failing())
+
+    @with_retry(max=2)
+    def outer() -> None:
+        nonlocal calls
+        calls += 1
+        errors: list[Exception] = [ConnectionResetError(str(number)) for number in range(200)]
+        try:
+            inner()
+        except ConnectionResetError as error:
+            errors.append(error)
+        raise ExceptionGroup("all", errors)
+
+    with pytest.raises(ExceptionGroup):
+        outer()
+    assert calls == 1

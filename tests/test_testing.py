@@ -18,7 +18,6 @@ import retrywrap
 from retrywrap import exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
 from retrywrap import testing as kit
 from retrywrap.config import Settings, configure, settings
-from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.budget import named_budget
 from retrywrap.run import clock as clocks
 from retrywrap.testing import VirtualClock, disabled, reset
@@ -386,12 +385,41 @@ def test_a_task_that_is_cancelled_in_its_wait_holds_nobody_up() -> None:
     assert clock.waits == [7.0]
 
 
-def test_a_wait_whose_turn_never_comes_goes_on_all_the_same() -> None:
-    """Where an earlier one cannot go on, as in a thread that is blocked, virtual time does not stand still for ever."""
+def test_many_tasks_and_long_waits_are_no_burden() -> None:
+    """A thousand tasks, and one that waits an hour beside one that polls each second: each has its own time."""
+
+    async def main() -> None:
+        once = with_retry(max=1, interval=5)(_fails)
+        await asyncio.gather(*(once() for _ in range(1000)), return_exceptions=True)
+        polls = 0
+
+        async def poll() -> None:
+            nonlocal polls
+            polls += 1
+            if polls <= 700:
+                raise ConnectionResetError("not yet")
+
+        slow = with_retry(max=1, interval=3600)(_fails)
+        began = clock.now()
+        await asyncio.gather(slow(), with_retry(max=None, interval=1, timeout=1000)(poll)(), return_exceptions=True)
+        assert polls == 701
+        assert clock.now() == began + 3600
+
     with VirtualClock() as clock:
-        stuck = clock.asleep(1, PROCESS)
-        stuck.send(None)
-        with pytest.raises(ConnectionResetError):
-            asyncio.run(with_retry(max=1, interval=5)(_fails)())
-        stuck.close()
-    assert clock.waits == [5.0]
+        asyncio.run(main())
+
+
+def test_a_clock_serves_one_loop_after_the_other() -> None:
+    """What was abandoned in a loop that is gone holds nobody up."""
+
+    async def abandon() -> None:
+        task = asyncio.create_task(with_retry(max=1, interval=1)(_fails)())
+        await asyncio.sleep(0)
+        task.cancel()
+
+    with VirtualClock() as clock:
+        for _ in range(3):
+            asyncio.run(abandon())
+            with pytest.raises(ConnectionResetError):
+                asyncio.run(with_retry(max=1, interval=5)(_fails)())
+    assert clock.waits == [5.0] * 3

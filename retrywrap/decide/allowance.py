@@ -11,7 +11,7 @@ from retrywrap.locks import new_lock
 if TYPE_CHECKING:
     from retrywrap.decide.budget import Budget
 
-__all__ = ["PROCESS", "Allowance"]
+__all__ = ["PROCESS", "Allowance", "Standing"]
 
 
 class Allowance:
@@ -57,7 +57,11 @@ class Allowance:
 
     def links(self) -> Iterator[Allowance]:
         """Yield this link and those around it, innermost first, but those that are closed."""
-        return (link for link in self._all() if not link.closed)
+        link: Allowance | None = self
+        while link is not None:
+            if not link.closed:
+                yield link
+            link = link.parent
 
     @property
     def deadline(self) -> float | None:
@@ -69,18 +73,9 @@ class Allowance:
         """End it: code that still stands under it, because its end came elsewhere, is not limited by it any more."""
         self.closed = True
 
-    def _all(self) -> Iterator[Allowance]:
-        link: Allowance | None = self
-        while link is not None:
-            yield link
-            link = link.parent
-
     def cancelled_by(self) -> Allowance | None:
-        """Return the link that was cancelled, this one or one around it; those that are closed count as well.
-
-        What began inside a scope may outlive it, and can still be cancelled by it.
-        """
-        return next((link for link in self._all() if link._cancelled), None)
+        """Return the link that was cancelled: this one or one around it."""
+        return next((link for link in self.links() if link._cancelled), None)
 
     @property
     def cancelled(self) -> bool:
@@ -120,13 +115,34 @@ class Allowance:
 
     def add_waker(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when this link or one around it is cancelled."""
-        for link in self._all():
+        for link in self.links():
             link._wakers.add(wake)
 
     def remove_waker(self, wake: Callable[[], None]) -> None:
         """Undo `add_waker`."""
-        for link in self._all():
+        for link in self.links():
             link._wakers.discard(wake)
+
+
+class Standing(Allowance):
+    """What an operation stands under: the links that were open when it failed first, which stay in force for it.
+
+    A scope that ends meanwhile goes on limiting it, and can still cancel it.
+    """
+
+    __slots__ = ("_standing",)
+
+    def __init__(self, limits: Allowance) -> None:
+        super().__init__(None)
+        self._standing = tuple(limits.links())
+
+    def links(self) -> Iterator[Allowance]:
+        """Yield the links, innermost first."""
+        return iter(self._standing)
+
+    def cancel(self) -> None:
+        """End every wait under the innermost link."""
+        self._standing[0].cancel()
 
 
 PROCESS = Allowance(None)

@@ -104,7 +104,6 @@ class RetryContext:
         "_drawn",
         "_epoch",
         "_limits",
-        "_links",
         "_most",
         "_paid",
         "_random",
@@ -152,12 +151,11 @@ class RetryContext:
         self.error_type = ""
         self.verdict: Verdict | None = None
         self.known = True
-        self.since = 0
+        self.since = counted[0]
         self._rewind(0.0)
 
     def _rewind(self, started: float) -> None:
         self.started = started
-        self._links = tuple(self._limits.links())  # a scope that ends meanwhile goes on limiting what began inside it
         self.deadline = self._limits.deadline
         if self.policy.timeout is not None:
             own = started + self.policy.timeout
@@ -217,6 +215,7 @@ class RetryContext:
     def clear(self) -> None:
         """Forget the last error and go back to IDLE."""
         self._rewind(0.0)
+        self.since = counted[0]
         self.state = RetryState.IDLE
         self.last_error, self.error_message, self.error_type, self.verdict = ErrorCode.SUCCESS, "", "", None
 
@@ -409,7 +408,7 @@ class RetryContext:
         """Draw a retry from every scope, and its price from every budget; give all back where one refuses."""
         self._drawn = []
         self._paid = []
-        for link in self._links:
+        for link in self._limits.links():
             if not link.draw():
                 self._give_back()
                 return StopReason.EXHAUSTED, f"the scope {link.name} has no retries left of max={link.max}"
@@ -431,7 +430,7 @@ class RetryContext:
         self._drawn, self._paid = [], []
 
     def _budgets(self) -> list[Budget]:
-        found = [self.policy.budget, *(link.budget for link in self._links)]
+        found = [self.policy.budget, *(link.budget for link in self._limits.links())]
         return list({id(budget): budget for budget in found if budget is not None}.values())
 
     def _succeeded(self, now: float) -> RetryEvent | None:
@@ -477,7 +476,7 @@ class RetryContext:
         )
 
     def _scope_name(self) -> str | None:
-        return next((link.name for link in self._links if link.name is not None), None)
+        return next((link.name for link in self._limits.links() if link.name is not None), None)
 
 
 def ask_budget(budget: Budget, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +13,7 @@ from retrywrap.locks import new_lock
 
 __all__ = ["Note", "attach", "counted", "given_up", "next_number", "traceback_of"]
 
-_MOST_CAUSES = 50
+_MOST_CAUSES = 1000
 
 counted = [0]
 """How many notes were made: the number of the newest, as the only item.
@@ -43,7 +44,16 @@ class Note(str):
         return note
 
     def __reduce__(self) -> Any:
-        return Note.make, (str(self), self.operation, self.layer, self.reason, self.attempts)
+        facts = (str(self), self.operation, self.layer, self.reason, self.attempts)
+        return _arrived, (facts, self.number, os.getpid())
+
+
+def _arrived(facts: Any, number: int, process: int) -> Note:
+    """Return a note that was copied: one of this process keeps its number, one of another is news."""
+    note = Note.make(*facts)
+    if process == os.getpid():
+        note.number = number
+    return note
 
 
 def next_number() -> int:
@@ -67,7 +77,7 @@ def attach(error: BaseException, note: Note) -> None:
 
 def _replaces(new: Note, old: Note) -> bool:
     """Whether a note takes the place of another; what an inner level of a recursion exhausted stays for outer ones."""
-    still_needed = new.reason is StopReason.NESTED_REFUSED and old.reason is StopReason.EXHAUSTED
+    still_needed = old.reason is StopReason.EXHAUSTED and new.reason is not StopReason.EXHAUSTED
     return new.layer == old.layer and not still_needed
 
 

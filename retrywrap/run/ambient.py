@@ -38,14 +38,14 @@ def leave(token: Token[Allowance], link: Allowance, *, over: bool = False) -> No
     """
     if over:
         link.close()
-    innermost = ambient.get()
-    if innermost is link:
+    if ambient.get() is link:
         with suppress(ValueError):
             ambient.reset(token)
-            return
+    innermost = ambient.get()
     while innermost.closed and innermost.parent is not None:
         innermost = innermost.parent
-    ambient.set(innermost)
+    if innermost is not ambient.get():
+        ambient.set(innermost)
 
 
 def recorders(limits: Allowance) -> list[Recorder]:

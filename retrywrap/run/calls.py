@@ -50,7 +50,7 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
         else:
             if type(result) in plain or not hasattr(type(result), "__await__"):
                 return result
-            return _awaited(result, wrapped, spec, arguments, named, since)
+            return _awaited(result, wrapped, spec, arguments, named)
         return drive.retry(operation, wrapped, arguments, named)
 
     return retried
@@ -106,7 +106,7 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
                 raise
         else:
             if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
-                return _awaited(result, wrapped, spec, arguments, named, since, started)
+                return _awaited(result, wrapped, spec, arguments, named, started)
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
@@ -123,7 +123,7 @@ async def acall(
     wrapped: Call,
     arguments: tuple[Any, ...],
     named: dict[str, Any],
-    begun: tuple[int, float | None] | None = None,
+    begun: tuple[float | None] | None = None,
 ) -> Any:
     """The same as `call` for a function that returns an awaitable; the policy may also limit each attempt.
 
@@ -132,10 +132,10 @@ async def acall(
         wrapped: The function.
         arguments: Its positional arguments.
         named: Its keyword arguments.
-        begun: What `counted` said, and the time, when the operation began, where it has begun already.
+        begun: The time at which the operation began, where it has begun already.
     """
     policy = spec.policy()
-    since, started = (counted[0], begin(policy)) if begun is None else begun
+    since, started = counted[0], begin(policy) if begun is None else begun[0]
     around = ambient.get()
     limits = _limits(policy, started, around)
     token = ambient.set(limits)
@@ -204,11 +204,10 @@ def _awaited(
     spec: OperationSpec,
     arguments: tuple[Any, ...],
     named: dict[str, Any],
-    since: int,
     started: float | None = None,
 ) -> Any:
     """Retry what a sync function's awaitable does."""
-    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named, (since, started)))
+    whole = retried_awaitable(first, wrapped, lambda attempt: acall(spec, attempt, arguments, named, (started,)))
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(first, asyncio.Future):
         return first.get_loop().create_task(whole)

@@ -22,6 +22,7 @@ __all__ = [
     "replace",
     "under_event_loop",
     "under_trio",
+    "until_woken",
 ]
 
 
@@ -95,7 +96,7 @@ async def _asyncio_wait(seconds: float, limits: Allowance) -> None:
 
     handle = loop.call_later(seconds, finish)
     try:
-        await _until_woken(limits, lambda: loop.call_soon_threadsafe(finish), lambda: done)
+        await until_woken(limits, lambda: loop.call_soon_threadsafe(finish), lambda: done)
     finally:
         handle.cancel()
 
@@ -106,10 +107,17 @@ async def _trio_wait(seconds: float, limits: Allowance) -> None:
     event = trio.Event()
     token = trio.lowlevel.current_trio_token()
     with trio.move_on_after(seconds):
-        await _until_woken(limits, lambda: token.run_sync_soon(event.set), event.wait)
+        await until_woken(limits, lambda: token.run_sync_soon(event.set), event.wait)
 
 
-async def _until_woken(limits: Allowance, wake: Callable[[], Any], wait: Callable[[], Any]) -> None:
+async def until_woken(limits: Allowance, wake: Callable[[], Any], wait: Callable[[], Any]) -> None:
+    """Wait, unless `limits` is cancelled, and have `wake` called when it is.
+
+    Args:
+        limits: What may be cancelled.
+        wake: Ends the wait; any thread may call it.
+        wait: Returns what is to be awaited.
+    """
     limits.add_waker(wake)
     try:
         if not limits.cancelled:

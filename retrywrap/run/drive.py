@@ -12,7 +12,7 @@ from typing import Any
 
 from retrywrap.classifiers import oserrors, stdlib
 from retrywrap.classifiers.verdict import Verdict
-from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.allowance import Allowance, Standing
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
@@ -55,7 +55,7 @@ class Operation:
         clock = clocks.current()
         self.spec = spec
         self.clock = clock
-        self.limits = ambient.get() if limits is None else limits
+        self.limits = Standing(ambient.get() if limits is None else limits)
         self.recorders = [spec.registry, *recorders(self.limits)]
         self.context = (
             RetryContext(spec.policy(), operation=spec.name, layer=spec.layer) if context is None else context

@@ -59,6 +59,7 @@ class RetryScope:
     _name: str | None = None
     _cancelled = False
     _used = False
+    _since = 0
     _link: Recording | None = None
     _live: WeakSet[Recording] | None = None
     _token: Token[Allowance] | None = None
@@ -101,6 +102,7 @@ class RetryScope:
         if self.policy.budget is not None:
             ask_budget(self.policy.budget, self.policy.budget.begin, clocks.current().now())
         self._link = link
+        self._since = counted[0]
         self._token = ambient.set(link)
         return self
 
@@ -118,6 +120,7 @@ class RetryScope:
             return False
         trial = RetryContext(self.policy.replace(before_retry=None, budget=None))
         trial.begin(0.0)
+        trial.since = self._since
         return not trial.failed(error, 0.0).final
 
     def __enter__(self) -> RetryScope:
