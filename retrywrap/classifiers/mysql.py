@@ -35,7 +35,8 @@ _BY_NUMBER: tuple[tuple[Verdict, str], ...] = (
     (again(ErrorCode.CONNECTION_LOST), "2006 2013 2055 1053 1927 4031"),
     # The SQLSTATE of 1153 is 08S01, of a connection that failed: the packet stays as large as it is.
     (_INVALID, "2005 1048 1049 1054 1062 1064 1146 1153"),
-    (never(ErrorCode.UNKNOWN), "1317"),
+    # Of 1226 only one kind passes soon: see below.
+    (never(ErrorCode.UNKNOWN), "1317 1226"),
     (never(ErrorCode.TIMEOUT), "1969 3024"),
     (_DENIED, "1045 1044 1130 1142 1143 1227 1290 1698 1792"),
     (never(ErrorCode.DISK_FULL), "1021 1114"),
@@ -55,6 +56,10 @@ _UNUSABLE = (
 )
 # The client lost, or closed, the socket itself.
 _NO_SOCKET = ("Bad file descriptor", "Connection not available.")
+# mysqlclient has this number for a connection that was closed, too, with the text of whatever failed last, or none.
+_GONE = ("gone away",)
+# The other resources of a user are counted by the hour.
+_USER_IS_FULL = ("the 'max_user_connections' resource",)
 _HANDSHAKE = ("reading initial communication packet", "reading authorization packet")
 _NOT_THERE_YET = "stdlib.errno.ENOENT"
 
@@ -74,6 +79,7 @@ def _client(library: str, base: str, carrier: str) -> Mapping[str, Entry]:
     }
     by_state = state_reader(f"sql.{library}", "sqlstate")
     closed = _CLOSED._replace(rule=f"sql.{library}.closed")
+    full = rows[1203]._replace(rule=f"sql.{library}.1226")
 
     def by_number(error: Any, look: Look) -> Verdict | None:
         number = _number(error, carrier)
@@ -82,10 +88,12 @@ def _client(library: str, base: str, carrier: str) -> Mapping[str, Entry]:
             return by_state(error) or (closed if _says(error, _UNUSABLE) else None)
         if number == 2002 or number == 2003:
             return _cause(error, look) or verdict
-        if number == 2006:
-            return closed if read(error, "args") == (2006, "") else verdict
+        if number == 2006 and library == "MySQLdb" and not _says(error, _GONE):
+            return closed
         if number == 2055 and _says(error, _NO_SOCKET):
             return closed
+        if number == 1226 and _says(error, _USER_IS_FULL):
+            return full
         if (number == 2013 or number == 2055) and _says(error, _HANDSHAKE):
             return verdict._replace(effect="none")
         return verdict

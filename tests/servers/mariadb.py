@@ -20,12 +20,14 @@ CREATE USER IF NOT EXISTS tester@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON test.* TO tester@'127.0.0.1';
 CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY '{PASSWORD}' WITH MAX_USER_CONNECTIONS 1;
 GRANT SELECT ON test.* TO reader@'127.0.0.1';
+CREATE USER IF NOT EXISTS everywhere@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
+GRANT SELECT ON *.* TO everywhere@'127.0.0.1';
 """
 
 
 class MariaDB:
-    """A server that runs: the database ``test``, users ``tester``, who owns it, and ``reader``, who may read it, and
-    connect only once at a time.
+    """A server that runs: the database ``test``, and users ``tester``, who owns it, ``reader``, who may read it and
+    connect only once at a time, and ``everywhere``, who may read all.
 
     Attributes:
         port: Where it listens, on 127.0.0.1.
@@ -79,6 +81,10 @@ class MariaDB:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
+
+    def running(self) -> bool:
+        """Return whether it runs."""
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """Stop it for good."""
