@@ -369,6 +369,6 @@ def test_hostile_attributes() -> None:
 def test_the_family_is_listed() -> None:
     """The rows can be had by family, and each that depends says on what."""
     rows = family("mysql")
-    assert {"pymysql.MySQLError", "MySQLdb.MySQLError", "mariadb.Error", "mysql.Error"} <= rows.keys()
+    assert {"pymysql.MySQLError", "MySQLdb.Error", "mariadb.Error", "mysql.Error"} <= rows.keys()
     for row in rows.values():
         assert row.answer is not None or (row.judge or row.through).__doc__
