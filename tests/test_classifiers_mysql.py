@@ -117,6 +117,7 @@ NUMBERS = [
     (1146, "INVALID_PARAM", False, "unknown"),
     (1153, "INVALID_PARAM", False, "unknown"),
     (1317, "UNKNOWN", False, "unknown"),
+    (1226, "UNKNOWN", False, "unknown"),
     (1969, "TIMEOUT", False, "unknown"),
     (3024, "TIMEOUT", False, "unknown"),
     (1045, "PERMISSION_DENIED", False, "unknown"),
@@ -139,7 +140,7 @@ NUMBERS = [
 @pytest.mark.parametrize(("number", "code", "retryable", "effect"), NUMBERS)
 def test_numbers(client: str, number: int, code: str, retryable: bool, effect: str) -> None:
     """A number means the same whichever client carries it; the rule says which client, and which row."""
-    error = MAKERS[client]("OperationalError", number, "text")
+    error = MAKERS[client]("OperationalError", number, "text, or Server has gone away")
     assert judge(error) == (code, retryable, effect)
     assert classify(error).rule == f"sql.{client.removeprefix('real ')}.{number}"
 
@@ -149,6 +150,17 @@ def test_too_many_connections_asks_for_less_load(client: str) -> None:
     """A server without a free connection is priced as one that throttles."""
     found = {number for number, *_ in NUMBERS if classify(MAKERS[client]("OperationalError", number, "")).throttled}
     assert found == {1040, 1203}
+
+
+@pytest.mark.parametrize("client", MAKERS)
+def test_the_resources_of_a_user(client: str) -> None:
+    """A user without a free connection may soon have one; what is counted by the hour is not tried again."""
+    text = "User 'u' has exceeded the '{}' resource (current value: 1)"
+    error = MAKERS[client]("OperationalError", 1226, text.format("max_user_connections"))
+    assert judge(error) == ("NETWORK", True, "none")
+    assert classify(error).throttled
+    error = MAKERS[client]("OperationalError", 1226, text.format("max_queries_per_hour"))
+    assert judge(error) == ("UNKNOWN", False, "unknown")
 
 
 @pytest.mark.parametrize("client", MAKERS)
@@ -192,6 +204,7 @@ CLOSED = [
     (PYMYSQL["InterfaceError"], (0, "")),
     (PYMYSQL["ProgrammingError"], ("Cursor closed",)),
     (MYSQLDB["OperationalError"], (2006, "")),
+    (MYSQLDB["OperationalError"], (2006, "Lost connection to server during query")),
     (MYSQLDB["InterfaceError"], (0, "")),
     (MYSQLDB["ProgrammingError"], ("cursor closed",)),
     (MARIADB["ProgrammingError"], ("Invalid connection or not connected",)),
@@ -213,8 +226,10 @@ def test_a_dead_handle(cls: Any, args: tuple[Any, ...]) -> None:
 
 
 def test_a_server_that_went_away() -> None:
-    """With a text 2006 is a connection that broke, and 2055 too."""
+    """With its own text 2006 is a connection that broke, and 2055 too."""
     assert judge(MYSQLDB["OperationalError"](2006, "Server has gone away"))[:2] == ("CONNECTION_LOST", True)
+    assert judge(MYSQLDB["OperationalError"](2006, "MySQL server has gone away"))[:2] == ("CONNECTION_LOST", True)
+    assert judge(PYMYSQL["OperationalError"](2006, "broken pipe"))[:2] == ("CONNECTION_LOST", True)
     assert judge(CONNECTOR["OperationalError"]("system error: Errno 32: Broken pipe", 2055))[:2] == (
         "CONNECTION_LOST",
         True,
@@ -354,6 +369,6 @@ def test_hostile_attributes() -> None:
 def test_the_family_is_listed() -> None:
     """The rows can be had by family, and each that depends says on what."""
     rows = family("mysql")
-    assert {"pymysql.MySQLError", "MySQLdb.MySQLError", "mariadb.Error", "mysql.Error"} <= rows.keys()
+    assert {"pymysql.MySQLError", "MySQLdb.Error", "mariadb.Error", "mysql.Error"} <= rows.keys()
     for row in rows.values():
         assert row.answer is not None or (row.judge or row.through).__doc__

@@ -35,7 +35,8 @@ _BY_NUMBER: tuple[tuple[Verdict, str], ...] = (
     (again(ErrorCode.CONNECTION_LOST), "2006 2013 2055 1053 1927 4031"),
     # The SQLSTATE of 1153 is 08S01, of a connection that failed: the packet stays as large as it is.
     (_INVALID, "2005 1048 1049 1054 1062 1064 1146 1153"),
-    (never(ErrorCode.UNKNOWN), "1317"),
+    # Of 1226 only one kind passes soon: see below.
+    (never(ErrorCode.UNKNOWN), "1317 1226"),
     (never(ErrorCode.TIMEOUT), "1969 3024"),
     (_DENIED, "1045 1044 1130 1142 1143 1227 1290 1698 1792"),
     (never(ErrorCode.DISK_FULL), "1021 1114"),
@@ -55,17 +56,24 @@ _UNUSABLE = (
 )
 # The client lost, or closed, the socket itself.
 _NO_SOCKET = ("Bad file descriptor", "Connection not available.")
+# mysqlclient has this number for a connection that was closed, too, with the text of whatever failed last, or none.
+_GONE = ("gone away",)
+# The other resources of a user are counted by the hour.
+_USER_IS_FULL = ("the 'max_user_connections' resource",)
 _HANDSHAKE = ("reading initial communication packet", "reading authorization packet")
+_NOT_CONNECTED = frozenset({2002, 2003})
+_BASE = "MySQLError"
 _NOT_THERE_YET = "stdlib.errno.ENOENT"
 
 
-def _client(library: str, base: str, carrier: str) -> Mapping[str, Entry]:
+def _client(library: str, carrier: str, reasons: str = "") -> Mapping[str, Entry]:
     """Return the rows of a client.
 
     Args:
         library: The root of its modules.
-        base: The class that all its errors have in common.
         carrier: Where the number is: ``"args"``, as the first of them, or ``"errno"``.
+        reasons: The class whose row looks for the reason why there is no connection: a base of the class Error, or one
+            that is derived from it. To look inside costs as much as all the rest, so that no other row does.
     """
     rows = {
         int(number): verdict._replace(rule=f"sql.{library}.{number}")
@@ -74,32 +82,42 @@ def _client(library: str, base: str, carrier: str) -> Mapping[str, Entry]:
     }
     by_state = state_reader(f"sql.{library}", "sqlstate")
     closed = _CLOSED._replace(rule=f"sql.{library}.closed")
+    full = rows[1203]._replace(rule=f"sql.{library}.1226")
+    left = _NOT_CONNECTED if reasons == _BASE else frozenset()
 
-    def by_number(error: Any, look: Look) -> Verdict | None:
+    def by_number(error: Any) -> Verdict | None:
         number = _number(error, carrier)
         verdict = None if number is None else rows.get(number)
         if verdict is None:
             return by_state(error) or (closed if _says(error, _UNUSABLE) else None)
-        if number == 2002 or number == 2003:
-            return _cause(error, look) or verdict
-        if number == 2006:
-            return closed if read(error, "args") == (2006, "") else verdict
+        if number in left:
+            return None
+        if number == 2006 and library == "MySQLdb" and not _says(error, _GONE):
+            return closed
         if number == 2055 and _says(error, _NO_SOCKET):
             return closed
+        if number == 1226 and _says(error, _USER_IS_FULL):
+            return full
         if (number == 2013 or number == 2055) and _says(error, _HANDSHAKE):
             return verdict._replace(effect="none")
         return verdict
 
-    def by_number_or_final(error: Any, look: Look) -> Verdict:
-        return by_number(error, look) or _INVALID
+    def by_number_or_final(error: Any) -> Verdict:
+        return by_number(error) or _INVALID
+
+    def by_reason(error: Any, look: Look) -> Verdict | None:
+        number = _number(error, carrier)
+        return (_cause(error, look) or rows[number]) if number in _NOT_CONNECTED else None
 
     where = "args[0]" if carrier == "args" else carrier
     by_number.__doc__ = f"What its number says ({where}), otherwise its SQLSTATE."
     by_number_or_final.__doc__ = f"What its number says ({where}), otherwise its SQLSTATE, otherwise INVALID_PARAM."
+    by_reason.__doc__ = f"Why there is no connection, where its number ({where}) says that there is none."
     final = ("DataError", "IntegrityError", "NotSupportedError", "ProgrammingError")
     return {
-        **{f"{library}.{name}": Through(by_number_or_final) for name in final},
-        f"{library}.{base}": Through(by_number),
+        **{f"{library}.{name}": by_number_or_final for name in final},
+        **({f"{library}.{reasons}": Through(by_reason)} if reasons else {}),
+        f"{library}.Error": by_number,
     }
 
 
@@ -143,11 +161,12 @@ _SPECIAL: Mapping[str, Entry] = {
     "mariadb.PoolError": _by_pool,
 }
 
+# mysqlclient and mariadb are made of a C library, which has no exception inside its own.
 _CLIENTS = (
-    ("pymysql", "MySQLError", "args"),
-    ("MySQLdb", "MySQLError", "args"),
-    ("mariadb", "Error", "errno"),
-    ("mysql", "Error", "errno"),
+    ("pymysql", "args", _BASE),
+    ("MySQLdb", "args"),
+    ("mariadb", "errno"),
+    ("mysql", "errno", "InterfaceError"),
 )
 
 TABLE = table(*(_client(*client) for client in _CLIENTS), _SPECIAL, prefix="sql.")

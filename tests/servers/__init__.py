@@ -1,1 +1,1 @@
-"""Real servers for tests: each starts on a free loopback port with temporary data, and is stopped in the end."""
+"""Real servers for tests: each module has a context manager that starts one with temporary data, and stops it."""
