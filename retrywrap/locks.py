@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 
-__all__ = ["importing", "new_lock"]
+__all__ = ["importing", "new_lock", "process_id"]
 
 _forking = threading.RLock()
 _registry_lock = threading.RLock()
@@ -29,6 +29,11 @@ def new_lock() -> threading.RLock:
 
 importing = new_lock()
 """Held over each import that a first failure makes: a child could never end one that another thread had begun."""
+
+
+def process_id() -> int:
+    """Return the number of this process, which a fork changes."""
+    return os.getpid()
 
 
 def _before_fork() -> None:

@@ -18,12 +18,6 @@ from retrywrap import with_retry
 from retrywrap.classifiers import Verdict, classify
 
 
-@pytest.fixture(autouse=True)
-def _hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the variable that demands servers, which retrywrap would refuse."""
-    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One server for all tests of this file that leave it as it was."""

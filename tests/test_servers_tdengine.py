@@ -17,12 +17,6 @@ from retrywrap.classifiers import Verdict, classify
 INSERT = "INSERT INTO power.d1 VALUES (1700000000000, 10.3)"
 
 
-@pytest.fixture(autouse=True)
-def _hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the variable that demands servers, which retrywrap would refuse."""
-    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
-
-
 @pytest.fixture
 def server() -> Iterator[TDengineServer]:
     """A server that does what it is told."""

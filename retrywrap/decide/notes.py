@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import Any
 
 from retrywrap.classifiers.guard import read
 from retrywrap.decide.events import StopReason
 from retrywrap.errors import RetryExhausted
-from retrywrap.locks import new_lock
+from retrywrap.locks import new_lock, process_id
 
 __all__ = ["Note", "attach", "counted", "given_up", "next_number", "traceback_of"]
 
@@ -45,13 +44,13 @@ class Note(str):
 
     def __reduce__(self) -> Any:
         facts = (str(self), self.operation, self.layer, self.reason, self.attempts)
-        return _arrived, (facts, self.number, os.getpid())
+        return _arrived, (facts, self.number, process_id())
 
 
 def _arrived(facts: Any, number: int, process: int) -> Note:
     """Return a note that was copied: one of this process keeps its number, one of another is news."""
     note = Note.make(*facts)
-    if process == os.getpid():
+    if process == process_id():
         note.number = number
     return note
 
