@@ -594,7 +594,7 @@ def test_azure_says_why() -> None:
 @pytest.fixture(params=["openai", "anthropic"])
 def library(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each client that Stainless has generated."""
-    return request.param  # type: ignore[no-any-return]  # a string of the list above
+    return request.param
 
 
 def answered(library: str, status: object, headers: object = None, retries: str = "0", **attributes: object) -> Any:

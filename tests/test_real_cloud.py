@@ -195,7 +195,7 @@ def ask(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         with library.Anthropic(api_key="k", base_url=url, max_retries=retries, timeout=5) as client:
             return client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}])
 
-    return ask  # type: ignore[return-value]
+    return ask
 
 
 def said(status: int, kind: str = "error", code: str | None = None, **headers: str) -> Answer:
@@ -326,7 +326,7 @@ def grpc_server() -> Iterator[str]:
     """A server whose method's name says what it does: a status, and with a dot the pushback. Yields its address."""
     grpc = pytest.importorskip("grpc")
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc,name-defined]
+    class Handler(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
             status, _, pushback = details.method.rpartition("/")[2].partition(".")
 
@@ -441,7 +441,7 @@ def test_google_retry_info_of_real_messages() -> None:
     trailers = (("grpc-status-details-bin", status.SerializeToString()),)
     grpc = pytest.importorskip("grpc")
 
-    class Failed(grpc.RpcError):  # type: ignore[misc,name-defined]
+    class Failed(grpc.RpcError):
         __module__ = "grpc"
 
         def code(self) -> Any:

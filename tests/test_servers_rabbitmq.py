@@ -16,7 +16,7 @@ from retrywrap.classifiers import classify
 need(modules=["pika", "kombu"], binaries=BINARIES)
 
 import kombu  # noqa: E402  # only where it is installed
-import pika  # noqa: E402
+import pika  # noqa: E402  # only where it is installed
 
 
 @pytest.fixture(scope="module")
