@@ -167,7 +167,7 @@ def test_incomplete_read_of_urllib3() -> None:
     assert judge(Urllib3.IncompleteRead(b"", 5))[:2] == ("CONNECTION_LOST", True)
 
 
-@pytest.mark.parametrize("root", ["httpx", "httpcore"])
+@pytest.mark.parametrize("root", ["httpx", "httpcore", "httpx2", "httpcore2"])
 @pytest.mark.parametrize(
     ("name", "base", "code", "retryable", "effect"),
     [
@@ -185,7 +185,7 @@ def test_incomplete_read_of_urllib3() -> None:
     ],
 )
 def test_httpx_and_httpcore(root: str, name: str, base: str, code: str, retryable: bool, effect: str) -> None:
-    """httpx and httpcore have the same names for the same failures; none of them is an OSError."""
+    """httpx, httpcore and their successors have the same names for the same failures; none of them is an OSError."""
     cls = fake(f"{root}.{name}", fake(f"{root}.{base}"))
     assert judge(cls("text")) == (code, retryable, effect)
 
@@ -196,7 +196,8 @@ def test_httpx_and_httpcore(root: str, name: str, base: str, code: str, retryabl
 )
 def test_httpx_alone(name: str, code: str) -> None:
     """What fails the same way again is not retried."""
-    assert judge(fake(f"httpx.{name}")("x"))[:2] == (code, False)
+    for root in ("httpx", "httpx2"):
+        assert judge(fake(f"{root}.{name}")("x"))[:2] == (code, False)
 
 
 @pytest.mark.parametrize(

@@ -383,7 +383,9 @@ DETAILS = "grpc-status-details-bin"
         (STATUS + any_of("google.rpc.RetryInfo", b""), None),
         (STATUS, None),
         (b"\x1b" + any_of("google.rpc.RetryInfo", delay_of(3, 0)), None),
-        (b"\xff" * 20, None),
+        (b"\xff" * 20 + b"google.rpc.RetryInfo", None),
+        (b"google.rpc.RetryInfo\xff", None),
+        (field(2, b"google.rpc.RetryInfo"), None),
         (b"\xff", None),
         (b"x" * 20_000, None),
         ("text", None),
@@ -592,7 +594,7 @@ def test_azure_says_why() -> None:
 @pytest.fixture(params=["openai", "anthropic"])
 def library(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each client that Stainless has generated."""
-    return request.param  # type: ignore[no-any-return]  # a string of the list above
+    return request.param
 
 
 def answered(library: str, status: object, headers: object = None, retries: str = "0", **attributes: object) -> Any:

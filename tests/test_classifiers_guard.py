@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from retrywrap.classifiers.guard import exact_int, is_error, key_of, lineage, read, text_of, type_name
+from retrywrap.classifiers.guard import call, exact_int, is_error, key_of, lineage, read, text_of, type_name
 
 
 class Liar(type):
@@ -52,6 +52,15 @@ def test_control_flow_is_let_through(error: BaseException) -> None:
     """Ctrl-C and exit, which a signal handler may raise during any read, are not swallowed."""
     with pytest.raises(type(error)):
         read(Raises(error), "status")
+
+
+def test_calling_what_is_there() -> None:
+    """A method's answer comes back as it is; one that is absent, raises, or is no method is None."""
+    assert call([1, 2, 2], "count", 2) == 2
+    for thing, name in (([], "pop"), ([], "no_method"), ([], "__doc__"), (Raises(ValueError("x")), "pop")):
+        assert call(thing, name) is None
+    with pytest.raises(KeyboardInterrupt):
+        call(Raises(KeyboardInterrupt()), "pop")
 
 
 def test_is_error_asks_the_type_alone() -> None:

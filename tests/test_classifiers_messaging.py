@@ -1,4 +1,4 @@
-"""The errors of brokers' clients, SSH and WebSocket, by look-alikes: names, bases and attributes of the real ones."""
+"""The errors of clients of brokers, SSH and WebSocket, by look-alikes: names, bases and attributes of the real ones."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ _AWS_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
 def _item(mapping: object, name: str) -> Any:
-    return dict.get(mapping, name) if issubclass(type(mapping), dict) else None  # type: ignore[call-overload]  # it is one, by its type
+    return dict.get(mapping, name) if issubclass(type(mapping), dict) else None  # type: ignore[call-overload]  # by its type
 
 
 def _by_service_code(error: Any) -> Verdict | None:

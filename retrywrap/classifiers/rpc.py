@@ -65,9 +65,12 @@ def _from_status(status: bytes) -> float | None:
 
     Source: google/rpc/status.proto, google/rpc/error_details.proto.
     """
+    wanted = _RETRY_INFO.encode()
+    if wanted not in status:
+        return None
     try:
         for detail in _blobs(status, 3):
-            if any(url.endswith(_RETRY_INFO.encode()) for url in _blobs(detail, 1)):
+            if any(url.endswith(wanted) for url in _blobs(detail, 1)):
                 duration = next(_blobs(next(_blobs(detail, 2)), 1))
                 parts = {number: value for number, value in _fields(duration) if type(value) is int}
                 return _seconds(parts.get(1, 0), parts.get(2, 0))
