@@ -8,6 +8,9 @@ What is executed, in the order of the page:
   shows below it must be what comes out (``...`` stands for anything). A command must succeed, unless ``$ echo $?``
   follows it.
 
+A page that ``<!-- needs: postgres -->`` is executed where that server can be started (see `STAGES`), and skipped by
+name elsewhere.
+
 What the page says of a block stands in an HTML comment right before it:
 
 * ``<!-- output -->`` before a ``text`` block: it is what the Python block before it prints.
@@ -23,6 +26,7 @@ import ast
 import asyncio
 import contextlib
 import doctest
+import http.server
 import inspect
 import io
 import logging
@@ -31,6 +35,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +43,9 @@ from typing import NamedTuple
 
 import pytest
 import structlog
+from servers.common import library
+from servers.postgres import postgres
+from servers.tdengine import require_taosrest, tdengine_server
 
 from retrywrap.testing import VirtualClock
 
@@ -226,7 +234,59 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(CHECKOUT)) for page in PAGES])
 def test_examples_of_a_page(page: Path, page_module: types.ModuleType, shell: dict[str, str]) -> None:
     """All blocks of the page run, one after the other, and show what the page says that they show."""
-    run_page(page, vars(page_module), shell)
+    need = re.search(r"<!-- needs: (\w+) -->", page.read_text("utf-8"))
+    with STAGES[need[1]]() if need else contextlib.nullcontext({}) as stage:
+        vars(page_module).update(stage)
+        run_page(page, vars(page_module), shell)
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[dict[str, object]]:
+    library("psycopg")
+    with postgres(max_connections="50") as server:
+        yield {"DATABASE": f"host=127.0.0.1 port={server.port} user=tester dbname=postgres"}
+
+
+@contextlib.contextmanager
+def _tdengine() -> Iterator[dict[str, object]]:
+    require_taosrest()
+    with tdengine_server() as server:
+        yield {"TDENGINE": server.url, "SERVER": server}
+
+
+class _Store(http.server.BaseHTTPRequestHandler):
+    """An S3 that is busy at first."""
+
+    calls = 0
+
+    def do_PUT(self) -> None:
+        type(self).calls += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        busy = type(self).calls == 1
+        body = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>" if busy else b""
+        self.send_response(503 if busy else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def _s3() -> Iterator[dict[str, object]]:
+    library("botocore")
+    _Store.calls = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Store) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield {"STORE": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+        thread.join()
+    assert _Store.calls == 2
+
+
+STAGES = {"postgres": _postgres, "tdengine": _tdengine, "s3": _s3}
 
 
 WRONG = {
