@@ -82,7 +82,8 @@ def by_attributes(thing: object) -> Verdict | None:
     for carrier, name in ((response, "status_code"), (thing, "status_code"), (thing, "status")):
         number = exact_int(read(carrier, name))
         if number is not None and 400 <= number <= 599:
-            return by_status(number, read(carrier, "headers"), _method(response, thing))
+            method = None if number in _STATUS else _method(response, thing)
+            return by_status(number, read(carrier, "headers"), method)
     return None
 
 
