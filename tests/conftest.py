@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,3 +36,30 @@ def clock() -> Iterator[testing.VirtualClock]:
     """A virtual clock in force: waits take no time, and ``clock.waits`` lists them."""
     with testing.VirtualClock() as virtual:
         yield virtual
+
+
+WANTING = re.compile(
+    r"could not import '([\w.]+)'|([\w.]+) is not installed \(extra: clients\)|not installed: ([\w., -]+)"
+    r"|(.+) is not installed$"
+)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line what was skipped for want of a client or a server, and name every other skip."""
+    wanting: set[str] = set()
+    others: Counter[str] = Counter()
+    folded = 0
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        found = WANTING.match(reason)
+        if found:
+            folded += 1
+            names = next(filter(None, found.groups())).split(", ")
+            wanting |= {name.rpartition(" ")[2].partition(".")[0] for name in names}
+        else:
+            others[reason] += 1
+    for reason, count in sorted(others.items()):
+        terminalreporter.write_line(f"SKIPPED [{count}] {reason}")
+    if wanting:
+        all_names = ", ".join(sorted(wanting, key=str.lower))
+        terminalreporter.write_line(f"SKIPPED [{folded}] not installed (extra: clients, and servers): {all_names}")
