@@ -45,6 +45,8 @@ import pytest
 import structlog
 from servers.common import library
 from servers.postgres import postgres
+from servers.processes import free_port, need
+from servers.rabbitmq import BINARIES, RabbitMQ
 from servers.tdengine import require_taosrest, tdengine_server
 
 from retrywrap.testing import VirtualClock
@@ -286,7 +288,16 @@ def _s3() -> Iterator[dict[str, object]]:
     assert _Store.calls == 2
 
 
-STAGES = {"postgres": _postgres, "tdengine": _tdengine, "s3": _s3}
+@contextlib.contextmanager
+def _rabbitmq() -> Iterator[dict[str, object]]:
+    need(modules=["pika"], binaries=BINARIES)
+    import pika
+
+    with RabbitMQ() as broker:
+        yield {"BROKER": pika.ConnectionParameters("127.0.0.1", broker.port), "CLOSED": free_port()}
+
+
+STAGES = {"postgres": _postgres, "rabbitmq": _rabbitmq, "tdengine": _tdengine, "s3": _s3}
 
 
 WRONG = {
