@@ -20,6 +20,7 @@ from retrywrap import testing as kit
 from retrywrap.config import Settings, configure, settings
 from retrywrap.decide.budget import named_budget
 from retrywrap.run import clock as clocks
+from retrywrap.run.turns import _Queue
 from retrywrap.testing import VirtualClock, disabled, reset
 
 
@@ -423,3 +424,8 @@ def test_a_clock_serves_one_loop_after_the_other() -> None:
             with pytest.raises(ConnectionResetError):
                 asyncio.run(with_retry(max=1, interval=5)(_fails)())
     assert clock.waits == [5.0] * 3
+
+
+def test_a_turn_that_comes_when_everybody_has_left() -> None:
+    """Whoever was to go on was cancelled a moment before: nobody goes on, and the turns end."""
+    assert _Queue().next() is False

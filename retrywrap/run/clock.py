@@ -14,7 +14,6 @@ from retrywrap.decide.allowance import Allowance
 
 __all__ = [
     "Clock",
-    "checkpoint",
     "current",
     "enable",
     "enabled",
@@ -124,18 +123,6 @@ async def until_woken(limits: Allowance, wake: Callable[[], Any], wait: Callable
             await wait()
     finally:
         limits.remove_waker(wake)
-
-
-async def checkpoint() -> None:
-    """Let other tasks run once."""
-    if under_trio():
-        import trio
-
-        await trio.lowlevel.checkpoint()
-    else:
-        import asyncio
-
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager

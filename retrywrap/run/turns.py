@@ -68,22 +68,18 @@ class Turns:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
-
-        def finish() -> None:
-            if not done.done():
-                done.set_result(None)
+        event = asyncio.Event()
 
         def drive() -> None:
             if queue.next():
                 loop.call_soon(drive)
 
-        queue, entry = self._join(loop, due, finish)
+        queue, entry = self._join(loop, due, event.set)
         if not queue.driven:
             queue.driven = True
             loop.call_soon(drive)
         try:
-            await until_woken(limits, lambda: loop.call_soon_threadsafe(finish), lambda: done)
+            await until_woken(limits, lambda: loop.call_soon_threadsafe(event.set), event.wait)
         finally:
             _leave(queue, entry)
 
