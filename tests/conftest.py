@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections import Counter
@@ -16,11 +15,6 @@ from retrywrap import testing
 # A shell starts what runs in its background with these ignored, which programs inherit; handlers they do not inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-
-
-def pytest_collection_finish() -> None:
-    """Hide the suite's own switch, which only the collection asks for: the configuration refuses unknown variables."""
-    os.environ.pop("REQUIRE_SERVERS", None)
 
 
 @pytest.fixture(autouse=True)

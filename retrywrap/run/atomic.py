@@ -50,7 +50,8 @@ def replace_file(
         OSError: Any step failed. Only where the very last failed, which waits until the disk has the new name, is the
             new content in place.
     """
-    name = check_arguments(path, data, mode)
+    name = _check_path(path)
+    _check_mode(mode)
     with _check_data(data) as view, view.cast("B") as content:
         old = _examine(name)
         target = os.path.realpath(name)
@@ -186,17 +187,16 @@ def _set_owner(descriptor: int, old: os.stat_result) -> bool:
     return True
 
 
-def check_arguments(path: Any, data: Any, mode: Any) -> str:
-    """Return the path as a text.
+def check_arguments(path: Any, data: Any, mode: Any) -> None:
+    """Check what `replace_file` is to be given, before any attempt.
 
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: `path` is empty or can be no path; `mode` is out of range.
     """
-    name = _check_path(path)
+    _check_path(path)
     _check_data(data).release()
     _check_mode(mode)
-    return name
 
 
 def _check_path(value: Any) -> str:
