@@ -43,9 +43,8 @@ from typing import NamedTuple
 
 import pytest
 import structlog
-from servers.common import library
+from servers.common import free_port, need
 from servers.postgres import postgres
-from servers.processes import free_port, need
 from servers.rabbitmq import BINARIES, RabbitMQ
 from servers.tdengine import require_taosrest, tdengine_server
 
@@ -244,7 +243,7 @@ def test_examples_of_a_page(page: Path, page_module: types.ModuleType, shell: di
 
 @contextlib.contextmanager
 def _postgres() -> Iterator[dict[str, object]]:
-    library("psycopg")
+    need(modules=["psycopg"])
     with postgres(max_connections="50") as server:
         yield {"DATABASE": f"host=127.0.0.1 port={server.port} user=tester dbname=postgres"}
 
@@ -277,7 +276,7 @@ class _Store(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def _s3() -> Iterator[dict[str, object]]:
-    library("botocore")
+    need(modules=["botocore"])
     _Store.calls = 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Store) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

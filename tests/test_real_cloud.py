@@ -12,7 +12,7 @@ from concurrent import futures
 from typing import Any
 
 import pytest
-from servers.processes import free_port
+from servers.common import free_port
 
 from retrywrap import with_retry
 from retrywrap.classifiers import classify

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers.processes import free_port
+from servers.common import free_port
 
 from retrywrap import ErrorCode, with_retry
 from retrywrap.classifiers import classify

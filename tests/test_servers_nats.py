@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
+from servers.common import free_port, need
 from servers.nats import BINARY, NatsServer
-from servers.processes import free_port, need
 
 from retrywrap import with_retry
 from retrywrap.classifiers import classify

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers.processes import free_port, need
+from servers.common import free_port, need
 from servers.rabbitmq import BINARIES, RabbitMQ
 
 from retrywrap import with_retry

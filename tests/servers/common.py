@@ -9,27 +9,39 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-__all__ = ["find_program", "folder_of", "free_port", "library", "missing", "run_as", "wait_until"]
+__all__ = ["find_program", "folder_of", "free_port", "library", "missing", "need", "run_as", "wait_until"]
 
 
 def missing(what: str) -> None:
     """Skip the test for want of something, by name; fail it where all servers are required."""
     if os.environ.get("REQUIRE_SERVERS") == "1":
         pytest.fail(f"{what} is not installed, and REQUIRE_SERVERS is 1")
-    pytest.skip(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed", allow_module_level=True)
+
+
+def need(*, modules: Sequence[str] = (), binaries: Sequence[str] = ()) -> None:
+    """Skip the test, or the module that asks, by name, where something is missing; fail it where all are required.
+
+    Args:
+        modules: The client libraries that must be there.
+        binaries: The programs that must be there: names, or paths.
+    """
+    lacking = [name for name in modules if find_spec(name) is None]
+    lacking += [name for name in binaries if shutil.which(name) is None]
+    if lacking:
+        missing(", ".join(lacking))
 
 
 def library(name: str) -> None:
     """Skip, or fail, where a client library is not installed."""
-    if find_spec(name) is None:
-        missing(f"the client library {name}")
+    need(modules=[name])
 
 
 def find_program(name: str, *patterns: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from servers.processes import Program, free_port, listening, wait_until
+from servers.common import free_port
+from servers.processes import Program, listening, wait_until
 
 __all__ = ["BINARY", "NatsServer"]
 

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-
-__all__ = ["Program", "free_port", "listening", "need", "wait_until"]
+__all__ = ["Program", "listening", "wait_until"]
 
 _LONGEST_WAIT = 40.0
 _BETWEEN_LOOKS = 0.02
-
-
-def need(*, modules: Sequence[str], binaries: Sequence[str]) -> None:
-    """Skip the test module that asks, by name, where something is not installed.
-
-    Where the environment variable REQUIRE_SERVERS is 1, that is a failure.
-
-    Args:
-        modules: The client libraries that must be there.
-        binaries: The programs that must be there: names, or paths.
-    """
-    lacking = [name for name in modules if find_spec(name) is None]
-    lacking += [name for name in binaries if shutil.which(name) is None]
-    if not lacking:
-        return
-    if os.environ.get("REQUIRE_SERVERS") == "1":
-        pytest.fail(f"not installed: {', '.join(lacking)}", pytrace=False)
-    pytest.skip(f"not installed: {', '.join(lacking)}", allow_module_level=True)
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port: int = reserved.getsockname()[1]
-    return port
 
 
 def listening(port: int) -> bool:

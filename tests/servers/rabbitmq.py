@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from servers.processes import Program, free_port, listening, wait_until
+from servers.common import free_port
+from servers.processes import Program, listening, wait_until
 
 __all__ = ["BINARIES", "RabbitMQ"]
 

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from servers.common import free_port, need
 
 __all__ = ["RedisServer", "redis_server", "require_redis"]
 
 _PATIENCE = 20.0
-# Read here, because a test hides it: retrywrap refuses a variable with its prefix that it does not know.
-_REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 
 
 def require_redis() -> None:
     """Skip where the server or its client is missing; fail where the environment says that they must be there."""
-    missing = [
-        name
-        for name, found in (
-            ("redis-server", shutil.which("redis-server")),
-            ("the package redis", importlib.util.find_spec("redis")),
-        )
-        if found is None
-    ]
-    if missing:
-        stop = pytest.fail if _REQUIRED else pytest.skip
-        stop(f"not installed: {', '.join(missing)}")
+    need(modules=["redis"], binaries=["redis-server"])
 
 
 class RedisServer:
@@ -52,8 +37,7 @@ class RedisServer:
 
     def reserve(self) -> int:
         """Take a free port, and return it; nobody listens there until the server is started."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         return self.port
 
     def start(self, *options: str, ready: bool = True) -> None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib.util
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
+from servers.common import need
 
 __all__ = ["HANG_UP", "HANG_UP_AFTER", "STALL", "TDengineServer", "require_taosrest", "tdengine_server"]
-
-# Read here, because a test hides it: retrywrap refuses a variable with its prefix that it does not know.
-_REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 
 HANG_UP = "hang up"
 """Close the connection before the statement is executed."""
@@ -30,9 +25,7 @@ STALL = "stall"
 
 def require_taosrest() -> None:
     """Skip where the client is missing; fail where the environment says that it must be there."""
-    if importlib.util.find_spec("taosrest") is None:
-        stop = pytest.fail if _REQUIRED else pytest.skip
-        stop("not installed: the package taospy")
+    need(modules=["taosrest"])
 
 
 class TDengineServer:
