@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from retrywrap.classifiers.guard import read
@@ -10,7 +9,7 @@ from retrywrap.decide.events import StopReason
 from retrywrap.errors import RetryExhausted
 from retrywrap.locks import new_lock, process_id
 
-__all__ = ["Note", "attach", "counted", "given_up", "next_number", "traceback_of"]
+__all__ = ["Note", "attach", "counted", "given_up"]
 
 _MOST_CAUSES = 1000
 
@@ -22,7 +21,6 @@ number. Notes that come out of a pickle, so from another process, get a number w
 """
 
 _lock = new_lock()
-_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
 class Note(str):
@@ -39,7 +37,7 @@ class Note(str):
         """Return a note with its facts beside its text, numbered."""
         note = cls(text)
         note.operation, note.layer, note.reason, note.attempts = operation, layer, reason, attempts
-        note.number = next_number()
+        note.number = _next_number()
         return note
 
     def __reduce__(self) -> Any:
@@ -55,7 +53,7 @@ def _arrived(facts: Any, number: int, process: int) -> Note:
     return note
 
 
-def next_number() -> int:
+def _next_number() -> int:
     """Return the number of the next note."""
     with _lock:
         counted[0] += 1
@@ -117,12 +115,6 @@ def _exhausted(current: BaseException, since: int) -> tuple[str, int] | None:
         if isinstance(note, Note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1 and note.number > since:
             return note.operation, note.attempts
     return None
-
-
-def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return an exception's traceback, whatever its class makes of the attribute."""
-    traceback: TracebackType | None = _TRACEBACK.__get__(error)
-    return traceback
 
 
 def _members(group: Any) -> list[Any]:

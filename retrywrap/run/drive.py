@@ -16,7 +16,7 @@ from retrywrap.decide.allowance import Allowance, Standing
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
-from retrywrap.decide.notes import Note, attach, traceback_of
+from retrywrap.decide.notes import Note, attach
 from retrywrap.errors import RetryExhausted
 from retrywrap.record.hooks import publish
 from retrywrap.reports import report_once
@@ -36,6 +36,9 @@ _BLOCKS = (
     "{} is no coroutine function, and waits {} s in the thread of a running event loop, where nothing else goes on "
     "meanwhile: make it one, or call it by asyncio.to_thread or trio.to_thread.run_sync (said once)"
 )
+
+
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
 class Operation:
@@ -166,7 +169,7 @@ def _forget_stale_traceback(error: BaseException) -> None:
     The old part begins where the first entry's frame comes a second time, at the same instruction; where that frame is
     one of our loops', also at its caller, which made the first attempt.
     """
-    entry: Any = traceback_of(error)  # it was raised, so it has one
+    entry: Any = _TRACEBACK.__get__(error)  # past what its class makes of the attribute; it was raised, so it has one
     frame, place = entry.tb_frame, entry.tb_lasti
     caller = frame.f_back if frame.f_globals.get("__package__") == __package__ else None
     while (following := entry.tb_next) is not None:
