@@ -521,6 +521,60 @@ def test_plans_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == [Fresh]
 
 
+class _Reading(Exception):
+    """Answers for attributes that it does not have."""
+
+    def __getattr__(self, name: str) -> int:
+        if name == "status":
+            return 503
+        raise AttributeError(name)
+
+
+class _Slotted(Exception):
+    __slots__ = ("sqlstate",)
+
+
+class _Hiding(Exception):
+    @property
+    def __dict__(self) -> dict[str, object]:  # type: ignore[override]  # this is what it lies about
+        return {}
+
+
+class _Plain(Exception):
+    pass
+
+
+def _with(error: Any, **attributes: object) -> BaseException:
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error  # type: ignore[no-any-return]  # as it came
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (_Plain(), "unknown"),
+        (_with(_Plain(), anything=1), "unknown"),
+        (_with(_Plain(), status=503), "http.503"),
+        (_with(_Plain(), sqlstate="40001"), "sqlstate.40001"),
+        (_Reading(), "http.503"),
+        (_with(_Slotted(), sqlstate="40001"), "sqlstate.40001"),
+        (_with(_Hiding(), status=503), "http.503"),
+        (chain_of(_Plain(), ConnectionResetError(104, "gone")), "stdlib.errno.ECONNRESET"),
+    ],
+)
+def test_the_short_way_leads_to_the_same_verdict(error: BaseException, rule: str) -> None:
+    """An error that holds nothing is known to be unknown without a look at what it has not; whoever holds something,
+    in whatever way, is looked at."""
+    assert classify(error).rule == rule
+    assert explain(error)[-1].rule == rule
+
+
+def test_a_chain_that_goes_on_after_the_tables_asks_the_rest() -> None:
+    """The short way never passes by a classifier that comes after the default chain."""
+    assert Chain(DEFAULT, again)(_Plain()).rule == "user.again"
+
+
 def test_the_default_chain_holds_nothing_that_was_given_by_hand() -> None:
     """Only classifiers that were given to a chain are asked about results; those that are registered are not."""
     assert [*Chain(silent, base=DEFAULT)._functions()] == [silent]

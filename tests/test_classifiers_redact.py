@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrywrap.classifiers import safe_message
+from retrywrap.classifiers import redact, safe_message
 from retrywrap.classifiers.redact import LONGEST, safe_text
 
 SECRET = "hunter2"
@@ -120,6 +120,34 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
     assert safe_text(text) == masked
     assert SECRET not in safe_text(f"at first {text}")
     assert safe_message(RuntimeError(text)) == masked
+
+
+def test_every_hint_holds_one_of_the_words_that_are_looked_for_first() -> None:
+    """A text that is passed by for want of the words could not hold a hint either."""
+    assert [hint for hint in redact._HINTS if not any(word in hint for word in redact._WORDS)] == []
+
+
+def test_a_text_that_was_seen_before_comes_out_the_same() -> None:
+    """What is kept is what was clean: the same text, the line that it became; never a secret, nor a long text."""
+    redact._kept.clear()
+    for text in ("plain", "two\nlines", "password=hunter2", "x" * (LONGEST + 1), ""):
+        first, second = (safe_message(RuntimeError(text)) for _ in range(2))
+        assert first == second
+    assert redact._kept == {"plain": "plain", "two\nlines": r"two\nlines"}
+
+
+def test_few_texts_are_kept() -> None:
+    """However many different texts errors have, only some are kept."""
+    for number in range(1000):
+        safe_message(RuntimeError(f"error {number}"))
+    assert 0 < len(redact._kept) <= 128
+
+
+def test_a_failed_programs_text_is_not_known_by_another_errors() -> None:
+    """The text of an error that only looks like a failed program's does not let that one's arguments out."""
+    program = subprocess.CalledProcessError(1, ["tool", "hush"])
+    assert "hush" in safe_message(RuntimeError(str(program)))
+    assert "hush" not in safe_message(program)
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)

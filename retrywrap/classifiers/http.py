@@ -24,6 +24,8 @@ _LONGEST_HINT = 31_536_000.0  # a year, in seconds
 _MOST_HEADERS = 1000
 _LONGEST_HEADER = 100
 _MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after")
+_NAMES = frozenset({"retry-after", *_MILLISECONDS})
+_LENGTHS = frozenset(map(len, _NAMES))
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [\w :-]{12,30}")
@@ -80,7 +82,8 @@ def by_attributes(thing: object) -> Verdict | None:
     """
     response = read(thing, "response")
     for carrier, name in ((response, "status_code"), (thing, "status_code"), (thing, "status")):
-        number = exact_int(read(carrier, name))
+        status = None if carrier is None else read(carrier, name)
+        number = None if status is None else exact_int(status)  # most have none, and a question to None costs
         if number is not None and 400 <= number <= 599:
             method = None if number in _STATUS else _method(response, thing)
             return by_status(number, read(carrier, "headers"), method)
@@ -121,8 +124,10 @@ def parse_retry_after(headers: object, now: float | None = None) -> float | None
         found = _relevant(headers)
     except Exception:  # the headers may be anything
         return None
+    if not found:
+        return None
     for name in _MILLISECONDS:
-        seconds = _number(found.get(name, ""), _DECIMAL)
+        seconds = _number(found[name], _DECIMAL) if name in found else None
         if seconds is not None:
             return min(seconds / 1000, _LONGEST_HINT)
     text = found.get("retry-after", "")
@@ -136,13 +141,17 @@ def _relevant(headers: Any) -> Mapping[str, str]:
     pairs: Iterable[tuple[Any, Any]] = headers.items() if hasattr(headers, "items") else headers
     found: dict[str, str] = {}
     for name, value in islice(pairs, _MOST_HEADERS):
+        if type(name) is str and len(name) not in _LENGTHS:  # an answer has many headers, and few of ours
+            continue
         key = _text(name).lower()
-        if key == "retry-after" or key in _MILLISECONDS:
+        if key in _NAMES:
             found.setdefault(key, _text(value)[:_LONGEST_HEADER].strip())
     return found
 
 
 def _text(value: object) -> str:
+    if type(value) is str:
+        return value
     if isinstance(value, bytes):
         return bytes(value).decode("latin-1")
     if isinstance(value, str):

@@ -12,7 +12,7 @@ from retrywrap.classifiers.redact import safe_message
 from retrywrap.classifiers.registration import State, book, function_row
 from retrywrap.classifiers.results import judge_result, refuse_class
 from retrywrap.classifiers.rows import UNKNOWN, Row
-from retrywrap.classifiers.tables import forbidden
+from retrywrap.classifiers.tables import forbidden, shortened
 from retrywrap.classifiers.verdict import Classifier, Verdict
 from retrywrap.classifiers.walk import Step, Walk
 from retrywrap.reports import report_once
@@ -21,11 +21,19 @@ __all__ = ["Chain", "is_known"]
 
 
 class _Plan(NamedTuple):
-    """The rows to ask about one class. Holds the class weakly, and the state of registration that it was made from."""
+    """The rows to ask about one class. Holds the class weakly, and the state of registration that it was made from.
+
+    Attributes:
+        rows: All that are asked, in order.
+        quick: The same with a short way to the same answers, for when nobody wants to know the way.
+        answer: What the first row always says: then nobody else is asked.
+    """
 
     cls: weakref.ref[type]
     state: State
     rows: tuple[Row, ...]
+    quick: tuple[Row, ...]
+    answer: Verdict | None
 
 
 class Chain:
@@ -75,7 +83,11 @@ class Chain:
         if not issubclass(type(error_or_result), BaseException):  # `is_error`, written out where it is asked each time
             return self._of_result(error_or_result)
         error: BaseException = error_or_result  # type: ignore[assignment]  # by the type itself
-        return _with_text(self._guarded(error, None), error)
+        code, message, retryable, retry_after, effect, rule, forbid, throttled = verdict = self._guarded(error, None)
+        if message:
+            return verdict
+        fields = (code, safe_message(error), retryable, retry_after, effect, rule, forbid, throttled)
+        return tuple.__new__(Verdict, fields)  # half the cost of the call
 
     def extend(self, *classifiers: Classifier) -> Chain:
         """Return a chain that asks these first, then this one.
@@ -97,7 +109,8 @@ class Chain:
         steps: list[Step] = []
         if is_error(error_or_result):
             error: BaseException = error_or_result  # type: ignore[assignment]  # by the type itself
-            verdict = _with_text(self._guarded(error, Walk(self._ask, error, steps)), error)
+            verdict = self._guarded(error, Walk(self._ask, error, steps))
+            verdict = verdict if verdict.message else verdict._replace(message=safe_message(error))
         else:
             verdict = self._of_result(error_or_result)
         note = "the verdict" if is_known(verdict) else "nobody knows it: not retried"
@@ -129,20 +142,25 @@ class Chain:
     def _ask(self, error: BaseException, walk: Walk | None) -> Verdict:
         cls = type(error)
         plan = self._plans.get(id(cls))
-        if plan is None or plan.state is not book.state or plan.cls() is not cls:
+        if plan is None or plan[1] is not book.state or plan[0]() is not cls:  # by place: half the cost of the names
             plan = self._make_plan(cls)
-        for row in plan.rows:
+        _, _, rows, quick, answer = plan
+        if answer is not None and walk is None:
+            return answer
+        note = None if walk is None or walk.steps is None else walk.note
+        for row in rows if note else quick:
             rule, _, answer, judge, through, _ = row
             if answer is None:
                 if judge is not None:
                     answer = judge(error)
                 else:
-                    walk = walk or Walk(self._ask, error)
+                    if walk is None:
+                        walk = Walk(self._ask, error)
                     answer = through(error, walk)
                 if answer is not None and not answer.rule:
                     answer = answer._replace(rule=rule)
-            if walk is not None:
-                walk.note(row, answer)
+            if note is not None:
+                note(row, answer)
             if answer is not None:
                 return answer
         return UNKNOWN
@@ -152,7 +170,8 @@ class Chain:
         plans = self._plans
         state = book.state  # taken first: a plan that a registration overtakes is then made anew
         rows = forbidden(cls) or tuple(self._rows_for(cls))
-        plan = _Plan(weakref.ref(cls, lambda _: plans.pop(key, None)), state, rows)
+        gone = weakref.ref(cls, lambda _: plans.pop(key, None))
+        plan = _Plan(gone, state, rows, shortened(rows, cls), rows[0].answer if rows else None)
         plans[key] = plan
         return plan
 
@@ -173,15 +192,6 @@ class Chain:
 
 def _chain(classifiers: tuple[Classifier, ...], base: Chain | None) -> Chain:
     return Chain(*classifiers, base=base)
-
-
-def _with_text(verdict: Verdict, error: BaseException) -> Verdict:
-    """Return a verdict that carries the text of the error in question, where it has no text of its own."""
-    code, message, retryable, retry_after, effect, rule, forbid, throttled = verdict
-    if message:
-        return verdict
-    fields = (code, safe_message(error), retryable, retry_after, effect, rule, forbid, throttled)
-    return tuple.__new__(Verdict, fields)  # half the cost of the call
 
 
 def is_known(verdict: Verdict) -> bool:

@@ -44,7 +44,8 @@ _BY_NUMBER: Mapping[int, Verdict] = {
 
 
 def _by_errno(error: OSError) -> Verdict | None:
-    number = exact_int(read(error, "errno"))
+    given = read(error, "errno")
+    number = None if given is None else exact_int(given)
     if number is None:
         return by_numbers(read(error, "args"), "Multiple exceptions: ")
     return _BY_NUMBER.get(number)

@@ -24,9 +24,18 @@ LONGEST = 500
 _WINDOW = 4096  # what is looked at: bounds the time, and leaves enough text where much is masked
 _MASK = "***"
 
-# What tells most messages clean at once: each pattern below needs one of these characters or words ...
+# What was looked at and holds nothing to mask: an operation that is retried fails with the same text again.
+_kept: dict[str, str] = {}
+_MOST_KEPT = 128
+
+# What tells most messages clean at once: each pattern below needs one of these words, in lower case ...
+_WORDS = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sig", "session", "identified", "@", "eyj", "gh",
+    "_pat_", "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer",
+)  # fmt: skip
+# ... one of these characters, but for three of the words ...
 _MARKS = r"[@=:>%\"'_.(-]"
-# ... and one of these, in lower case.
+# ... and one of these, each of which holds one of the words.
 _HINTS = (
     "pass", "pwd", "secret", "token", "-key", "_key", " key", "ikey", "skey", "tkey", "ekey", "nkey", "dkey", "auth",
     "cred", "cookie", "sig", "session", "identified", "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "_pat_",
@@ -87,9 +96,18 @@ def safe_message(error: BaseException) -> str:
             failed, without the program's arguments; the name of its class where it has none.
     """
     text = text_of(error)
+    kept = _kept.get(text)
+    if kept is not None:
+        return kept
     if text.startswith("Command '"):
-        text = _without_arguments(error, text)
-    return safe_text(text) or safe_text(type_name(type(error)))
+        return safe_text(_without_arguments(error, text))
+    masked = _masked(text)
+    safe = _one_line(masked) or safe_text(type_name(type(error)))
+    if text and masked == text and len(text) <= LONGEST:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[text] = safe
+    return safe
 
 
 def safe_text(text: str) -> str:
@@ -98,22 +116,34 @@ def safe_text(text: str) -> str:
     Args:
         text: The text; the time that this takes is bounded, however long it is.
     """
-    text = str.__str__(text)  # a subclass may answer as it likes
+    return _one_line(_masked(str.__str__(text)))  # a subclass may answer as it likes
+
+
+def _masked(text: str) -> str:
     if len(text) > _WINDOW:
-        text = _redacted(text[:_WINDOW] + "@").removesuffix("@")  # the end may be in the midst of a URL's password
-    elif _suspicious(text):
-        text = _redacted(text)
+        return _redacted(text[:_WINDOW] + "@").removesuffix("@")  # the end may be in the midst of a URL's password
+    return _redacted(text) if _suspicious(text) else text
+
+
+def _one_line(text: str) -> str:
     text = text.strip()
     if len(text) <= LONGEST and text.isprintable():
         return text
-    text = "".join(map(_escaped, text[: LONGEST + 1]))
+    text = text[: LONGEST + 1].replace("\n", "\\n").replace("\t", "\\t")  # most texts hold no others
+    if not text.isprintable():
+        text = "".join(map(_escaped, text[: LONGEST + 1]))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _suspicious(text: str) -> bool:
-    mark, hint, _ = _compiled()
     lower = text.lower()
-    if mark(text) or "bearer" in lower or "basic" in lower or "akia" in lower:  # written out: a loop costs more
+    for word in _WORDS:
+        if word in lower:
+            break
+    else:
+        return False
+    mark, hint, _ = _compiled()
+    if mark(text) or "bearer" in lower or "basic" in lower or "akia" in lower:
         return hint(lower) is not None
     return False
 

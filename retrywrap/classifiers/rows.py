@@ -153,7 +153,7 @@ def inside(*names: str, default: Verdict | None = None) -> Through:
     def through(error: BaseException, look: Look) -> Verdict | None:
         for name in names:
             for other in _held(error, name):
-                verdict = look(other, name)
+                verdict = None if other is None else look(other, name)
                 if verdict is not None:
                     return verdict
         return default

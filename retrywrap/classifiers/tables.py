@@ -11,12 +11,12 @@ from importlib import import_module
 
 from retrywrap.classifiers.guard import key_of, lineage, read, type_name
 from retrywrap.classifiers.http import by_attributes
-from retrywrap.classifiers.rows import Judge, Row, follows_context, inside
+from retrywrap.classifiers.rows import UNKNOWN, Judge, Row, follows_context, inside
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["FAMILIES", "by_type", "families", "family", "forbidden", "rows_for"]
+__all__ = ["FAMILIES", "by_type", "families", "family", "forbidden", "rows_for", "shortened"]
 
 _STDLIB = (
     "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile "
@@ -55,6 +55,14 @@ def _sqlstates() -> Judge:
     return by_sqlstate
 
 
+def _bare(error: BaseException) -> Verdict | None:
+    """Say that nobody knows an error that holds nothing."""
+    return None if error.__dict__ or error.__cause__ is not None else UNKNOWN
+
+
+_NAMES = "__cause__ __dict__ __getattr__ __getattribute__ headers pgcode response sqlstate status status_code"
+_LOOKED_AT = frozenset(_NAMES.split())
+_BARE = Row(UNKNOWN.rule, "no attributes and no cause to go by", judge=_bare)
 _BY_SQLSTATE = Row("sqlstate", "a SQLSTATE among the attributes", judge=_by_sqlstate)
 _BY_ATTRIBUTES = Row("http", "an HTTP status among the attributes", judge=by_attributes)
 _CAUSE = Row("cause", "the error's cause", through=inside("__cause__").function)
@@ -66,6 +74,23 @@ def rows_for(cls: type[BaseException]) -> tuple[Row, ...]:
     found = [row for base in lineage(cls) for row in _rows_of(base)]
     found.sort(key=lambda row: row.tier)
     return (*found, _BY_SQLSTATE, _BY_ATTRIBUTES, _CONTEXT if follows_context(cls) else _CAUSE)
+
+
+def shortened(rows: tuple[Row, ...], cls: type[BaseException]) -> tuple[Row, ...]:
+    """Return the rows of a whole chain, with a short way where an error of the class may hold nothing to look at.
+
+    Args:
+        rows: What is asked about the errors of the class, in order.
+        cls: Their class.
+    """
+    if rows[-3:] != (_BY_SQLSTATE, _BY_ATTRIBUTES, _CAUSE) or any(_reads(base) for base in lineage(cls)):
+        return rows
+    return (*rows[:-3], _BARE, *rows[-3:])
+
+
+def _reads(cls: type) -> bool:
+    """Return whether a class has a say in what its instances' attributes are."""
+    return cls not in (BaseException, object) and not _LOOKED_AT.isdisjoint(type.__dict__["__dict__"].__get__(cls))
 
 
 def _rows_of(cls: type) -> list[Row]:

@@ -14,6 +14,7 @@ __all__ = ["Step", "Walk"]
 
 _DEEPEST = 30
 _MOST_ERRORS = 1000
+_NONE_SEEN: dict[int, tuple[BaseException, Verdict]] = {}
 
 
 class Step(NamedTuple):
@@ -42,13 +43,14 @@ class Walk:
         steps: Where to note what happens; None: nowhere.
     """
 
-    __slots__ = ("_ask", "_depth", "_seen", "steps")
+    __slots__ = ("_ask", "_depth", "_first", "_seen", "steps")
 
     def __init__(self, ask: Asks, error: BaseException, steps: list[Step] | None = None) -> None:
         self._ask = ask
         self._depth = 0
+        self._first = error
         # The errors are kept with the answers, so that none is freed, and its id given to another, during the walk.
-        self._seen: dict[int, tuple[BaseException, Verdict]] = {id(error): (error, UNKNOWN)}
+        self._seen: dict[int, tuple[BaseException, Verdict]] = _NONE_SEEN  # most errors hold no other
         self.steps = steps
 
     def __call__(self, other: object, via: str) -> Verdict | None:
@@ -60,6 +62,8 @@ class Walk:
         """
         if not issubclass(type(other), Exception):
             return None
+        if self._seen is _NONE_SEEN:
+            self._seen = {id(self._first): (self._first, UNKNOWN)}
         seen = self._seen.get(id(other))
         if seen is None:
             seen = self._look(other, via)  # type: ignore[arg-type]  # an Exception, by the type itself
