@@ -247,15 +247,40 @@ def test_explain_prints_a_family_and_a_library(capsys: pytest.CaptureFixture[str
     )
     assert status_of("explain", "--table", "requests", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["class"].partition(".")[0] for row in rows} == {"requests"}
+    assert {row["class"].partition(".")[0] for row in rows if "class" in row} == {"requests"}
     assert {"class": "requests.Timeout", "rule": "requests.Timeout", "says": "TIMEOUT, retried"} in rows
 
 
 def test_every_family_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """None is empty."""
+    """None is empty, and each row that depends on something says on what."""
     for name in families():
         assert status_of("explain", "--table", name) == 0
-        assert capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert printed
+        assert not re.search(r"depends: *$", printed, re.MULTILINE)
+
+
+def test_a_familys_codes_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the classes stand the codes that they go by, those of one meaning together, spans of numbers as spans."""
+    assert status_of("explain", "--table", "sql") == 0
+    printed = capsys.readouterr().out
+    assert "psycopg, psycopg2, asyncpg: by SQLSTATE\n  UNKNOWN, retried, surely not applied: 40001, 40P01\n" in printed
+    assert "28…\n" in printed
+    assert '\n  TIMEOUT, retried\n    "timeout expired", "Connection timed out"\n' in printed
+    assert status_of("explain", "--table", "rsync") == 2
+    assert status_of("explain", "--table", "programs") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("timeout: by exit status\n  TIMEOUT, retried: 124\n\nrsync: by exit status\n")
+    assert "INVALID_PARAM, not retried: 1-4, 25\n" in printed
+    assert status_of("explain", "--table", "asyncpg", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {
+        "library": "psycopg psycopg2 asyncpg",
+        "carrier": "SQLSTATE",
+        "code": "57014",
+        "says": "TIMEOUT, not retried",
+    } in rows
+    assert not any("psycopg" in row.get("class", "") for row in rows)
 
 
 @pytest.mark.parametrize(

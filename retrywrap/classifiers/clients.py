@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import key_of, lineage, read
-from retrywrap.classifiers.http import by_attributes
-from retrywrap.classifiers.rows import Entry, again, inside, never, table
+from retrywrap.classifiers.http import BY_STATUS, by_attributes
+from retrywrap.classifiers.rows import Codes, Entry, again, inside, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _LOST = again(ErrorCode.CONNECTION_LOST)
 _UNREACHED = again(ErrorCode.NETWORK, "none")
@@ -99,3 +99,5 @@ _AIOHTTP: Mapping[str, Entry] = {
 
 TABLE = table(_REQUESTS, _URLLIB3, _HTTPX, _AIOHTTP)
 """Rows of the HTTP clients' classes."""
+
+CODES = (Codes("requests httpx httpx2 aiohttp urllib3", "HTTP status", BY_STATUS),)

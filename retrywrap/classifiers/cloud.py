@@ -11,12 +11,12 @@ from typing import Any
 
 from retrywrap.classifiers.guard import call, exact_int, key_of, lineage, read
 from retrywrap.classifiers.http import by_status, parse_retry_after
-from retrywrap.classifiers.rows import Entry, Look, Through, again, each, inside, never, table
+from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, each, inside, never, table
 from retrywrap.classifiers.rpc import NEVER_AGAIN, retry_delay, server_hint, status_name
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _LONGEST_CODE = 100
 
@@ -85,6 +85,7 @@ def _item(mapping: object, name: str) -> Any:
 
 
 def _by_service_code(error: Any) -> Verdict | None:
+    """What the service's own code says, otherwise the HTTP status."""
     response = read(error, "response")
     metadata = _item(response, "ResponseMetadata")
     code = _item(_item(response, "Error"), "Code")
@@ -127,6 +128,7 @@ def _of_transfer(error: Any, look: Look) -> Verdict | None:
 
 
 def _by_waiter(error: Any) -> Verdict | None:
+    """RETRY_EXHAUSTED where it has asked as often as it may."""
     reason = _item(read(error, "kwargs"), "reason")
     return _WORN_OUT if type(reason) is str and reason.startswith("Max attempts exceeded") else None
 
@@ -188,6 +190,7 @@ _EXHAUSTED = again(ErrorCode.NETWORK, rule="cloud.grpc.RESOURCE_EXHAUSTED.hint",
 
 
 def _by_grpc(error: Any) -> Verdict | None:
+    """What its status says (code), and the server's hint."""
     if call(error, "is_active") is True:  # its status is not there yet, and to ask for it would be to wait
         return None
     verdict = _STATUSES.get(status_name(call(error, "code")))
@@ -220,6 +223,7 @@ _GOOGLE_RPC: Mapping[str, Verdict] = {
 
 
 def _by_google(error: Any) -> Verdict | None:
+    """What the status of gRPC says, otherwise that of HTTP."""
     response = read(error, "response")
     status = status_name(read(error, "grpc_status_code"))
     verdict = _GOOGLE_RPC.get(status)
@@ -240,6 +244,7 @@ def _text(value: object) -> str:
 
 
 def _by_google_auth(error: Any) -> Verdict:
+    """NETWORK where it says that it may be retried, otherwise PERMISSION_DENIED."""
     return _UNREACHED if read(error, "retryable") is True else _DENIED
 
 
@@ -257,10 +262,12 @@ _AZURE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def _by_azure(error: Any) -> Verdict | None:
+    """What the HTTP status says (status_code)."""
     return _listed("azure", _AZURE_STATUSES, read(error, "status_code"), read(read(error, "response"), "headers"))
 
 
 def _by_azure_login(error: Any) -> Verdict:
+    """What the HTTP status says (status_code), otherwise PERMISSION_DENIED."""
     return _by_azure(error) or _DENIED
 
 
@@ -354,3 +361,9 @@ TABLE = table(
     _BOTOCORE, _GRPC, _GOOGLE, _AZURE, _stainless("openai"), _stainless("anthropic"), _OTHERS, prefix="cloud."
 )
 """Rows of the classes of botocore, boto3, grpc, google-api-core, azure-core, openai and anthropic."""
+
+CODES = (
+    Codes("botocore", "service code", _SERVICE_CODES),
+    Codes("grpc", "status", _STATUSES),
+    Codes("google", "gRPC status", _GOOGLE_RPC),
+)

@@ -15,7 +15,7 @@ from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["IDEMPOTENT", "by_attributes", "by_status", "parse_retry_after"]
+__all__ = ["BY_STATUS", "IDEMPOTENT", "by_attributes", "by_status", "parse_retry_after"]
 
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 """The methods that may be sent again without harm. Source: RFC 9110, section 9.2.2."""
@@ -48,7 +48,8 @@ def _rejected(status: int) -> Effect:
     return "none" if status == 429 else "unknown"
 
 
-_STATUS = _rows()
+BY_STATUS: Mapping[int, Verdict] = _rows()
+"""The table by status; a status of the server's, 500 to 599, that is not in it is judged by the request's method."""
 
 
 def by_status(status: object, headers: object = None, method: object = None) -> Verdict | None:
@@ -63,7 +64,7 @@ def by_status(status: object, headers: object = None, method: object = None) -> 
     number = exact_int(status)
     if number is None or not 400 <= number <= 599:
         return None
-    verdict = _STATUS.get(number) or _server_error(number, method)
+    verdict = BY_STATUS.get(number) or _server_error(number, method)
     hint = None if headers is None else parse_retry_after(headers)
     return verdict if hint is None else verdict._replace(retry_after=hint)
 
@@ -75,7 +76,7 @@ def _server_error(status: int, method: object) -> Verdict:
 
 
 def by_attributes(thing: object) -> Verdict | None:
-    """Return what the HTTP status says that an error, or an answer, carries; None where it carries none.
+    """What the HTTP status says that an error, or an answer, carries; None where it carries none.
 
     Looks at ``response.status_code``, ``status_code`` and ``status``, where only an int counts. Never asks whether an
     answer is true: an answer of requests with an error status is not.
@@ -85,7 +86,7 @@ def by_attributes(thing: object) -> Verdict | None:
         status = None if carrier is None else read(carrier, name)
         number = None if status is None else exact_int(status)  # most have none, and a question to None costs
         if number is not None and 400 <= number <= 599:
-            method = None if number in _STATUS else _method(response, thing)
+            method = None if number in BY_STATUS else _method(response, thing)
             return by_status(number, read(carrier, "headers"), method)
     return None
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from retrywrap.classifiers.guard import call, exact_int, key_of, read
 from retrywrap.classifiers.http import by_attributes, by_status
-from retrywrap.classifiers.rows import UNKNOWN, Entry, Look, Through, again, combine, each, inside, never, table
+from retrywrap.classifiers.rows import UNKNOWN, Codes, Entry, Look, Through, again, combine, each, inside, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _MOST_ADDRESSES = 100
 
@@ -68,6 +68,7 @@ _REPLIES = _numbered(
 
 
 def _by_reply(error: Any) -> Verdict | None:
+    """What the broker's reply code says (reply_code)."""
     return _REPLIES.get(exact_int(read(error, "reply_code")))
 
 
@@ -158,6 +159,7 @@ _RETRIABLE = again(ErrorCode.NETWORK, rule="messaging.kafka.retriable")
 
 
 def _by_kafka(error: Any) -> Verdict | None:
+    """What the code of the error inside says (args[0]); never retried where it is fatal."""
     inner = _first(error)
     verdict = _KAFKA.get(exact_int(call(inner, "code")))
     for name in ("fatal", "txn_requires_abort"):
@@ -190,11 +192,13 @@ _LONGEST_SAID = 200
 
 
 def _by_nats_text(error: Any) -> Verdict | None:
+    """What the server said before it hung up."""
     text = _said(error)[:_LONGEST_SAID].lower()
     return next((verdict for said, verdict in _NATS_ERRORS if text.startswith(f"nats: '{said}")), None)
 
 
 def _by_jetstream(error: Any) -> Verdict | None:
+    """What JetStream's code says, which is HTTP's (code)."""
     verdict = by_status(read(error, "code"))
     return verdict and verdict._replace(rule=f"messaging.nats.{verdict.rule.split('.')[1]}")
 
@@ -241,6 +245,7 @@ _MQTT: Mapping[int | None, tuple[str, Verdict]] = {
 
 
 def _by_mqtt_code(result: object) -> Verdict:
+    """What the return code says."""
     number = exact_int(result)
     if number == 0:
         return Verdict.of(ErrorCode.SUCCESS, rule="messaging.paho.SUCCESS")
@@ -249,6 +254,7 @@ def _by_mqtt_code(result: object) -> Verdict:
 
 
 def _by_mqtt_info(result: object) -> Verdict:
+    """What the message's return code says (rc)."""
     return _by_mqtt_code(read(result, "rc"))
 
 
@@ -277,10 +283,12 @@ _SSH_CHANNELS = _numbered("paramiko", (_DENIED, (1,)), (_UNREACHED, (2,)), (_REF
 
 
 def _by_ssh_text(error: Any) -> Verdict | None:
+    """What the text begins with."""
     return next((verdict for start, verdict in _SSH_TEXTS if _said(error).startswith(start)), None)
 
 
 def _by_ssh_channel(error: Any) -> Verdict | None:
+    """What the channel's code says (code)."""
     return _SSH_CHANNELS.get(exact_int(read(error, "code")))
 
 
@@ -309,6 +317,7 @@ _NOT_ACCEPTED = frozenset({1002, 1003, 1007, 1009, 1010})
 
 
 def _by_close_code(error: Any) -> Verdict | None:
+    """What the peer's close code says (rcvd.code), otherwise this side's."""
     received, sent = (exact_int(read(read(error, name), "code")) for name in ("rcvd", "sent"))
     if received is not None:
         return _CLOSED.get(received)
@@ -346,3 +355,13 @@ _WEBSOCKETS: Mapping[str, Entry] = {
 
 TABLE = table(_PIKA, _AMQP, _CONFLUENT, _NATS, _PAHO, _PARAMIKO, _WEBSOCKETS, prefix="messaging.")
 """Rows of the classes of pika, kombu, amqp, confluent-kafka, nats, paho, paramiko and websockets."""
+
+CODES = (
+    Codes("pika", "reply code", _REPLIES),
+    Codes("cimpl confluent_kafka", "code", _KAFKA),
+    Codes("nats", "beginning of a text", {f'"{said}"': verdict for said, verdict in _NATS_ERRORS}),
+    Codes("paho", "return code", {f"{number} {name}": verdict for number, (name, verdict) in _MQTT.items()}),
+    Codes("paramiko", "beginning of a text", {f'"{start}"': verdict for start, verdict in _SSH_TEXTS}),
+    Codes("paramiko", "code of a channel", _SSH_CHANNELS),
+    Codes("websockets", "close code", _CLOSED),
+)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read, text_of
-from retrywrap.classifiers.rows import Entry, Look, Through, again, never, table
-from retrywrap.classifiers.sqlstate import state_reader
+from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, never, table
+from retrywrap.classifiers.sqlstate import BY_SQLSTATE, state_reader
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _LONGEST_TEXT = 10_000
 _INVALID = never(ErrorCode.INVALID_PARAM)
@@ -171,3 +171,9 @@ _CLIENTS = (
 
 TABLE = table(*(_client(*client) for client in _CLIENTS), _SPECIAL, prefix="sql.")
 """Rows of the classes of the clients of MySQL and MariaDB."""
+
+_NUMBERS = {int(number): verdict for verdict, numbers in _BY_NUMBER for number in numbers.split()}
+CODES = (
+    Codes("pymysql MySQLdb mariadb mysql", "number", _NUMBERS),
+    Codes("pymysql MySQLdb mariadb mysql", "SQLSTATE, where the number is not known", BY_SQLSTATE),
+)

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 
 from retrywrap.classifiers.guard import exact_int, read
-from retrywrap.classifiers.rows import Entry, again, combine, never, table
+from retrywrap.classifiers.rows import Codes, Entry, again, combine, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["TABLE", "by_numbers"]
+__all__ = ["CODES", "TABLE", "by_numbers"]
 
 _LONGEST_TEXT = 10_000
 _NUMBER = re.compile(r"\[Errno (\d{1,5})\]")
@@ -44,6 +44,7 @@ _BY_NUMBER: Mapping[int, Verdict] = {
 
 
 def _by_errno(error: OSError) -> Verdict | None:
+    """What its errno says, where it has one."""
     given = read(error, "errno")
     number = None if given is None else exact_int(given)
     if number is None:
@@ -118,3 +119,5 @@ TABLE = {
     **table(_BY_TYPE, prefix="stdlib.", tier=3),
 }
 """Rows of the classes that the operating system's errors come in."""
+
+CODES = (Codes("builtins", "errno", {errno.errorcode[number]: verdict for number, verdict in _BY_NUMBER.items()}),)

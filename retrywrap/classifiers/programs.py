@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from retrywrap.classifiers.guard import exact_int
-from retrywrap.classifiers.rows import UNKNOWN, again, never
+from retrywrap.classifiers.rows import UNKNOWN, Codes, Row, again, never
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["Command", "program_exit", "program_name"]
+__all__ = ["CODES", "TABLE", "Command", "program_exit", "program_name"]
 
 Command: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | Sequence[str | bytes | os.PathLike[str]]"
 """What `subprocess` takes: a program and its arguments, or one line for a shell."""
@@ -152,3 +152,12 @@ def _split(line: str) -> Sequence[str]:
 
 def _base(word: str) -> str:
     return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+
+
+TABLE: Mapping[str, Row] = {}
+"""No class is any program's own: `subprocess.CalledProcessError` stands for all of them."""
+
+CODES = (
+    *(Codes(name, "exit status", rows) for name, rows in _PROGRAMS.items()),
+    Codes("subprocess", "exit status of any program", _ANY),
+)

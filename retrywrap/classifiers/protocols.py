@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read
-from retrywrap.classifiers.http import by_status
-from retrywrap.classifiers.rows import Entry, again, combine, inside, never, table
+from retrywrap.classifiers.http import BY_STATUS, by_status
+from retrywrap.classifiers.rows import Codes, Entry, again, combine, inside, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _MOST_RECIPIENTS = 1000
 _LOST = again(ErrorCode.CONNECTION_LOST)
@@ -20,10 +20,12 @@ _NOT_CONNECTED = never(ErrorCode.NOT_INITIALIZED, "none")
 
 
 def _by_urllib(error: Any) -> Verdict | None:
+    """What the HTTP status says (code)."""
     return by_status(read(error, "code"), read(error, "headers"))
 
 
 def _by_xmlrpc(error: Any) -> Verdict | None:
+    """What the HTTP status says (errcode)."""
     return by_status(read(error, "errcode"), read(error, "headers"), "POST")
 
 
@@ -40,6 +42,7 @@ def _by_reply(code: object) -> Verdict | None:
 
 
 def _by_smtp_code(error: Any) -> Verdict | None:
+    """What the reply says (smtp_code)."""
     return _by_reply(read(error, "smtp_code"))
 
 
@@ -60,6 +63,7 @@ def _by_connection(error: Any) -> Verdict:
 
 
 def _by_ftp_reply(error: Any) -> Verdict:
+    """What the reply says, the text's first three characters."""
     args = read(error, "args")
     reply = args[0][:3] if type(args) is tuple and args and type(args[0]) is str else ""
     return _FTP_PERMANENT.get(reply, _INVALID)
@@ -92,3 +96,8 @@ _ENTRIES: Mapping[str, Entry] = {
 
 TABLE = table(_ENTRIES, prefix="stdlib.", tier=1)
 """Rows of the classes of http.client, urllib, xmlrpc, smtplib, ftplib and imaplib."""
+
+CODES = (
+    Codes("urllib xmlrpc", "HTTP status", BY_STATUS),
+    Codes("ftplib", "reply of error_perm", _FTP_PERMANENT),
+)

@@ -11,6 +11,7 @@ from retrywrap.codes import ErrorCode
 
 __all__ = [
     "UNKNOWN",
+    "Codes",
     "Entry",
     "Judge",
     "Look",
@@ -72,6 +73,20 @@ class Row(NamedTuple):
     judge: Judge | None = None
     through: Callable[[Any, Look], Verdict | None] = lambda error, look: None
     tier: int = 0
+
+
+class Codes(NamedTuple):
+    """What judges of several classes go by: the codes that a library's errors carry.
+
+    Attributes:
+        roots: The roots of the libraries' modules, with spaces between.
+        carrier: What the codes are called: ``"SQLSTATE"``.
+        rows: The verdict by code. A code is a number or a text; all that a reader needs is how it prints.
+    """
+
+    roots: str
+    carrier: str
+    rows: Mapping[Any, Verdict]
 
 
 Entry: TypeAlias = "Verdict | Judge | Through"

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrywrap.classifiers.guard import read, text_of
-from retrywrap.classifiers.rows import Entry, Look, Through, again, combine, inside, never, table
-from retrywrap.classifiers.sqlstate import state_reader
+from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, combine, inside, never, table
+from retrywrap.classifiers.sqlstate import BY_SQLSTATE, state_reader
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _LONGEST_TEXT = 10_000
 _QUOTED = re.compile(r'"[^"\n]*"')
@@ -230,3 +230,8 @@ _LIBPQ: tuple[tuple[str, str], ...] = (("psycopg", "sqlstate"), ("psycopg2", "pg
 
 TABLE = table(*(_libpq(*client) for client in _LIBPQ), _PSYCOPG, _ASYNCPG, _SQLALCHEMY, prefix="sql.")
 """Rows of the classes of PostgreSQL's clients and of SQLAlchemy."""
+
+CODES = (
+    Codes("psycopg psycopg2 asyncpg", "SQLSTATE", BY_SQLSTATE),
+    Codes("psycopg psycopg2", "text of libpq", {f'"{phrase}"': verdict for phrase, verdict in _PHRASES}),
+)

@@ -10,7 +10,7 @@ from retrywrap.classifiers.rows import again, never
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["by_sqlstate", "state_reader"]
+__all__ = ["BY_SQLSTATE", "by_sqlstate", "state_reader"]
 
 _LENGTH = 5
 _INVALID = never(ErrorCode.INVALID_PARAM, "none")
@@ -39,6 +39,12 @@ _BY_STATE: tuple[tuple[Verdict, str], ...] = (
 )
 # By the first two characters, where the whole is in no row above.
 _BY_CLASS: tuple[tuple[Verdict, str], ...] = ((_INVALID, "0A 22 23 3D 42 54"), (_DENIED, "28"))
+BY_SQLSTATE: Mapping[str, Verdict] = {
+    f"{state}…" if len(state) < _LENGTH else state: verdict
+    for verdict, states in (*_BY_STATE, *_BY_CLASS)
+    for state in states.split()
+}
+"""The table, for a reader: what begins with two characters only stands for all its class."""
 
 
 def _rows(prefix: str) -> Mapping[str, Verdict]:

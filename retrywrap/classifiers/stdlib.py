@@ -10,11 +10,11 @@ from typing import Any
 from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.oserrors import by_numbers
 from retrywrap.classifiers.programs import program_exit
-from retrywrap.classifiers.rows import UNKNOWN, Entry, Look, Through, again, combine, never, table
+from retrywrap.classifiers.rows import UNKNOWN, Codes, Entry, Look, Through, again, combine, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _MOST_LEAVES = 1000
 _MOST_FILES = 1000
@@ -79,6 +79,7 @@ _SQLITE: Mapping[int, Verdict] = {
 
 
 def _by_sqlite_code(error: Any) -> Verdict | None:
+    """What the result code says (sqlite_errorcode)."""
     number = exact_int(read(error, "sqlite_errorcode"))
     return None if number is None else _SQLITE.get(number & 0xFF)
 
@@ -90,6 +91,7 @@ def _by_sqlite_use(error: Any) -> Verdict:
 
 
 def _by_exit(error: Any) -> Verdict | None:
+    """What the program's table says of its exit status (cmd, returncode)."""
     try:
         verdict = program_exit(read(error, "cmd"), read(error, "returncode"))
     except Exception:  # the command may be anything
@@ -172,3 +174,5 @@ TABLE = {
     **table(_BY_TYPE, prefix="stdlib.", tier=3),
 }
 """Rows of the classes of the standard library that are neither the operating system's nor a protocol's; and our own."""
+
+CODES = (Codes("sqlite3", "result code", {v.rule.rpartition(".")[2]: v for v in _SQLITE.values()}),)

@@ -13,6 +13,7 @@ from typing import Any
 from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.http import by_attributes, by_status, parse_retry_after
 from retrywrap.classifiers.rows import (
+    Codes,
     Entry,
     Judge,
     Look,
@@ -28,7 +29,7 @@ from retrywrap.classifiers.rows import (
 from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _MOST_FRAMES = 1000
 _MOST_EARLIER = 100
@@ -382,3 +383,9 @@ _ELASTIC: Mapping[str, Entry] = {
 
 TABLE = table(_REDIS, _MONGO, _ELASTIC, prefix="stores.")
 """Rows of the classes of the data stores' clients."""
+
+CODES = (
+    Codes("redis", "first word of a reply", _REPLIES),
+    Codes("redis", "beginning of a connection error's text", {f'"{start}"': v for start, v in _CONNECTIONS}),
+    Codes("pymongo", "number", _MONGO_CODES),
+)

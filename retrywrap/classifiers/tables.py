@@ -1,22 +1,24 @@
 """Which rows speak of a class of exceptions: the tables by family, and what is asked of every error in the end.
 
-A family is added by a line in `FAMILIES` and a module with a ``TABLE``; nothing is imported before an error needs it.
+A family is added by a line in `FAMILIES` and a module with a ``TABLE`` and ``CODES``; nothing is imported before an
+error needs it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from retrywrap.classifiers.guard import key_of, lineage, read, type_name
 from retrywrap.classifiers.http import by_attributes
-from retrywrap.classifiers.rows import UNKNOWN, Judge, Row, follows_context, inside
+from retrywrap.classifiers.rows import UNKNOWN, Codes, Judge, Row, follows_context, inside
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["FAMILIES", "by_type", "families", "family", "forbidden", "rows_for", "shortened"]
+__all__ = ["FAMILIES", "by_type", "codes", "families", "family", "forbidden", "rows_for", "shortened"]
 
 _STDLIB = (
     "_lzma _pickle asyncio concurrent gzip io json multiprocessing retrywrap shutil sqlite3 subprocess tarfile "
@@ -120,7 +122,7 @@ def by_type(result: object) -> Verdict | None:
 
 def families() -> tuple[str, ...]:
     """Return the names of all families."""
-    return tuple(sorted({name for names in FAMILIES.values() for name in names}))
+    return tuple(sorted({"programs", *(name for names in FAMILIES.values() for name in names)}))
 
 
 def family(name: str) -> Mapping[str, Row]:
@@ -137,10 +139,27 @@ def family(name: str) -> Mapping[str, Row]:
     return {key: row for each in FAMILIES[name] for key, row in _table(each).items() if key.startswith(f"{name}.")}
 
 
+def codes(name: str) -> Sequence[Codes]:
+    """Return what the judges of a family, or of one library, go by besides the class.
+
+    Args:
+        name: As for `family`.
+
+    Raises:
+        KeyError: There is neither.
+    """
+    if name in families():
+        return _module(name).CODES  # type: ignore[no-any-return]  # each has some
+    return [some for each in FAMILIES[name] for some in _module(each).CODES if name in some.roots.split()]
+
+
 def _table(name: str) -> Mapping[str, Row]:
+    return _module(name).TABLE  # type: ignore[no-any-return]  # each has one
+
+
+def _module(name: str) -> Any:
     with importing:
-        found: Mapping[str, Row] = import_module(f"retrywrap.classifiers.{name}").TABLE
-    return found
+        return import_module(f"retrywrap.classifiers.{name}")
 
 
 def forbidden(cls: type[BaseException]) -> tuple[Row, ...]:

@@ -13,11 +13,11 @@ from typing import Any
 from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.http import by_attributes
 from retrywrap.classifiers.oserrors import by_numbers
-from retrywrap.classifiers.rows import Entry, again, never, table
+from retrywrap.classifiers.rows import Codes, Entry, again, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
-__all__ = ["TABLE"]
+__all__ = ["CODES", "TABLE"]
 
 _LONGEST_TEXT = 10_000
 _OS_ERROR = 0x80FF
@@ -204,3 +204,6 @@ _TDENGINE: Mapping[str, Entry] = {
 
 TABLE = table(_TDENGINE, prefix="tdengine.")
 """Rows of the classes of taospy and taos-ws-py."""
+
+_NAMES = {f"0x{number:04X} {name}": verdict for number, (name, verdict) in {**_SERVER, **_WEBSOCKET}.items()}
+CODES = (Codes("taos taosrest _taosws", "number", {**_NAMES, **{f"0x{high:02X}…": v for high, v in _RANGES}}),)

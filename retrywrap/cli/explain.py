@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers import Step, Verdict, explain
-from retrywrap.classifiers.rows import Row
-from retrywrap.classifiers.tables import families, family
+from retrywrap.classifiers.rows import Codes, Row
+from retrywrap.classifiers.tables import codes, families, family
 from retrywrap.classifiers.verdict import return_codes
 from retrywrap.cli.errorspec import read_error
 from retrywrap.cli.usage import UsageError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_parser", "run"]
+
+_WIDEST = 100  # characters of codes on one line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,33 +76,68 @@ def _print(error: BaseException | ErrorCode, verdict: Verdict, steps: list[Step]
 
 def _print_family(name: str, *, as_json: bool) -> int:
     try:
-        rows = family(name)
+        rows, lists = family(name), codes(name)
     except KeyError:
         raise UsageError(
             f"--table {name[:80]!r}: expected a family ({', '.join(families())}) or the root of a library's modules, "
             "such as requests"
         ) from None
-    told = [_row_facts(key, row) for key, row in rows.items()]
+    told = [{"class": key, "rule": row.rule, "says": _says(row)} for key, row in rows.items()]
     if as_json:
         import json
 
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        coded = [
+            {"library": some.roots, "carrier": some.carrier, "code": str(code), "says": _verdict(verdict)}
+            for some in lists
+            for code, verdict in some.rows.items()
+        ]
+        print(json.dumps([*told, *coded], ensure_ascii=False, indent=2))
         return 0
-    width = max(len(fact["class"]) for fact in told)
+    width = max((len(fact["class"]) for fact in told), default=0)
     for fact in told:
         print(f"{fact['class']:{width}}  {fact['says']}")
+    for number, some in enumerate(lists):
+        print(f"{'' if number == 0 and not told else chr(10)}{some.roots.replace(' ', ', ')}: by {some.carrier}")
+        _print_codes(some)
     return 0
 
 
-def _row_facts(key: str, row: Row) -> dict[str, str]:
-    answer = row.answer
-    if answer is None:
-        judge = row.judge if row.judge is not None else row.through
-        about = (judge.__doc__ or "").partition("\n")[0].strip()
-        return {"class": key, "rule": row.rule, "says": f"depends: {about or 'on what it carries, or holds inside'}"}
-    retried = "retried" if answer.retryable else "not retried"
-    effect = ", surely not applied" if answer.effect == "none" else ""
-    return {"class": key, "rule": row.rule, "says": f"{answer.code.name}, {retried}{effect}"}
+def _print_codes(some: Codes) -> None:
+    """Print the codes that mean the same on one line: short numbers beside each other, texts below each other."""
+    same: dict[str, list[Any]] = {}
+    for code, verdict in some.rows.items():
+        same.setdefault(_verdict(verdict), []).append(code)
+    for says, members in same.items():
+        shown = _spans(members)
+        if sum(map(len, shown)) > _WIDEST or shown[0].startswith('"'):
+            print(f"  {says}", *textwrap.wrap(", ".join(shown), _WIDEST), sep="\n    ")
+        else:
+            print(f"  {says}: {', '.join(shown)}")
+
+
+def _spans(members: list[Any]) -> list[str]:
+    """Return codes as they are printed, whole numbers that follow each other as one span."""
+    spans: list[list[Any]] = []
+    for member in members:
+        if spans and type(member) is int and spans[-1][-1] == member - 1:
+            spans[-1].append(member)
+        else:
+            spans.append([member])
+    return [text for span in spans for text in ([f"{span[0]}-{span[-1]}"] if len(span) > 2 else map(str, span))]
+
+
+def _says(row: Row) -> str:
+    if row.answer is not None:
+        return _verdict(row.answer)
+    judge = row.judge if row.judge is not None else row.through
+    about = (judge.__doc__ or "").partition("\n")[0]
+    return f"depends: {about.strip()}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    retried = "never retried" if verdict.forbid else "retried" if verdict.retryable else "not retried"
+    effect = ", surely not applied" if verdict.effect == "none" else ""
+    return f"{verdict.code.name}, {retried}{effect}"
 
 
 def _title(error: BaseException | ErrorCode) -> str:
