@@ -106,6 +106,12 @@ def test_type_without_errno(error: OSError, code: str, retryable: bool) -> None:
     assert judge(error) == (code, retryable, f"stdlib.{type(error).__name__}")
 
 
+def test_a_server_without_tls() -> None:
+    """asyncpg says with a bare ConnectionError that a server has no TLS: it will have none next time either."""
+    error = ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade')
+    assert judge(error) == ("INVALID_PARAM", False, "stdlib.ConnectionError.tls")
+
+
 def test_errno_beats_the_type() -> None:
     """An errno that the table knows says more than the type it comes in."""
     assert judge(ConnectionError(errno.ENOSPC, "x"))[2] == "stdlib.errno.ENOSPC"

@@ -22,7 +22,15 @@ SLOTS = 12
 class Session:
     """One connection of any client: statements one by one, each in a transaction of its own unless told otherwise."""
 
-    def __init__(self, client: str, port: int, user: str = "tester", password: str = "", database: str = "postgres"):
+    def __init__(
+        self,
+        client: str,
+        port: int,
+        user: str = "tester",
+        password: str = "",
+        database: str = "postgres",
+        tls: str = "prefer",
+    ):
         self._loop: asyncio.AbstractEventLoop | None = None
         if client == "asyncpg":
             import asyncpg
@@ -31,7 +39,7 @@ class Session:
             try:
                 self._connection = self._loop.run_until_complete(
                     asyncpg.connect(
-                        host="127.0.0.1", port=port, user=user, password=password or None, database=database
+                        host="127.0.0.1", port=port, user=user, password=password or None, database=database, ssl=tls
                     )
                 )
             except BaseException:
@@ -42,7 +50,7 @@ class Session:
             import psycopg as module
         else:
             import psycopg2 as module
-        words = {"host": "127.0.0.1", "port": port, "user": user, "dbname": database}
+        words = {"host": "127.0.0.1", "port": port, "user": user, "dbname": database, "sslmode": tls}
         self._connection = module.connect(**words, **({"password": password} if password else {}))
         self._connection.autocommit = True
 
@@ -148,10 +156,11 @@ def test_refused(connect: Callable[..., Session], server: Postgres) -> None:
         ({"user": "guarded", "password": "wrong"}, "PERMISSION_DENIED"),
         ({"user": "nobody"}, "PERMISSION_DENIED"),
         ({"database": "nowhere"}, "INVALID_PARAM"),
+        ({"tls": "require"}, "INVALID_PARAM"),
     ],
 )
 def test_what_is_never_let_in(connect: Callable[..., Session], changes: dict[str, str], code: str) -> None:
-    """A wrong password, a role and a database that do not exist are not tried again."""
+    """A wrong password, a role and a database that do not exist, TLS that the server lacks: none is tried again."""
     with connect() as session, contextlib.suppress(Exception):
         session.run(f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
     assert connect(user="guarded", password=PASSWORD).run("SELECT 1") == 1

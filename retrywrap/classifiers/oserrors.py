@@ -6,6 +6,7 @@ import errno
 import functools
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.rows import Codes, Entry, again, combine, never, table
@@ -98,9 +99,20 @@ _NO_FILES: Mapping[str, Entry] = {
     "ssl.SSLSyscallError": _LOST,
     "ssl.SSLError": _INVALID,
 }
+_ATTEMPT = again(ErrorCode.NETWORK, rule="stdlib.ConnectionError")
+_NO_TLS = never(ErrorCode.INVALID_PARAM, "none", rule="stdlib.ConnectionError.tls")
+
+
+def _by_connection(error: Any) -> Verdict:
+    """NETWORK, retried, unless a PostgreSQL server has no TLS to offer: asyncpg says that with no class of its own."""
+    args = read(error, "args")
+    text = args[0] if type(args) is tuple and args else None
+    return _NO_TLS if type(text) is str and text.endswith(" rejected SSL upgrade") else _ATTEMPT
+
+
 _BY_TYPE: Mapping[str, Entry] = {
     "builtins.ConnectionRefusedError": _UNREACHED,
-    "builtins.ConnectionError": again(ErrorCode.NETWORK),
+    "builtins.ConnectionError": _by_connection,
     "builtins.ConnectionResetError": _LOST,
     "builtins.ConnectionAbortedError": _LOST,
     "builtins.BrokenPipeError": _LOST,
