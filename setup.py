@@ -1,8 +1,9 @@
 """Build script: the metadata stands in setup.cfg; here is only what that cannot say."""
 
+import os
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.sdist import sdist
 
 
@@ -20,4 +21,11 @@ class CompleteSdist(sdist):
         super().make_distribution()
 
 
-setup(cmdclass={"sdist": CompleteSdist})
+def extensions() -> list[Extension]:
+    """Return the fast path, which is left out where it cannot be built, or RETRYWRAP_PURE is set."""
+    if os.environ.get("RETRYWRAP_PURE", "0") not in ("", "0"):
+        return []
+    return [Extension("retrywrap.run._fast", ["retrywrap/run/_fast.c"], optional=True)]
+
+
+setup(cmdclass={"sdist": CompleteSdist}, ext_modules=extensions())

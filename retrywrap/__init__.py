@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from retrywrap.decide.presets import FILES, NETWORK
     from retrywrap.run.ambient import remaining, shutdown
     from retrywrap.run.files import write_file
+    from retrywrap.run.native import __build__ as __build__
     from retrywrap.run.scope import retry_scope
 
 __all__ = [
@@ -78,6 +79,7 @@ _WHERE = {  # loaded at first need
     "RetryEvent": "decide.events",
     "RetryState": "decide.context",
     "StopReason": "decide.events",
+    "__build__": "run.native",
     "__version__": "_version",
     "classify": "classifiers.chain",
     "configure": "config",

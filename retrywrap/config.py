@@ -337,14 +337,17 @@ def _read_file(path: object) -> dict[str, Any]:
     return _read_tables(source, parse(content, source))
 
 
+_ELSEWHERE = ("config", "pure")  # read before: where the file is; and, when the package is loaded, which build runs
+
+
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variable, text in environment.items():
         key = variable.removeprefix(_PREFIX).lower()
-        if not variable.startswith(_PREFIX) or key == "config":
+        if not variable.startswith(_PREFIX) or key in _ELSEWHERE:
             continue
         if key not in _KEYS and key not in _COORDINATOR:
-            known = ", ".join(_PREFIX + name.upper() for name in ["config", *_KEYS])
+            known = ", ".join(_PREFIX + name.upper() for name in [*_ELSEWHERE, *_KEYS])
             raise ConfigurationError(f"environment: unknown variable {variable}; known: {known}")
         try:
             found[key] = (_KEYS.get(key) or _COORDINATOR[key])(_Text(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import os
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_locks import forked, running
 
+import retrywrap
 from retrywrap import (
     ErrorCode,
     ErrorRecord,
@@ -30,6 +32,11 @@ from retrywrap import (
 from retrywrap.decide.events import RetryEvent
 from retrywrap.record.registry import Snapshot, Stats
 from retrywrap.testing import VirtualClock
+
+
+def counts(**given: Any) -> Stats:
+    """Return the statistics of decorated functions; what succeeds at once, only the fast path counts."""
+    return Stats(**{"succeeded_at_once": 0 if retrywrap.__build__ == "C" else None, **given})
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def test_without_an_error_there_is_success() -> None:
     assert fresh.last_error.code is ErrorCode.SUCCESS
     assert set(fresh.last_error) == {0, "Success", ""}
     assert (fresh.error_count, fresh.retry_count, fresh.errors) == (0, 0, ())
-    assert set(fresh.stats()) == {0}
+    assert set(fresh.stats()) == {0, None}
 
 
 def test_a_failed_attempt_becomes_the_last_error(clock: VirtualClock) -> None:
@@ -161,8 +168,8 @@ def test_reset_forgets_all_but_the_names(clock: VirtualClock) -> None:
     fail(TimeoutError("slow"), registry=mine)
     mine.reset()
     assert not mine.last_error
-    assert (mine.errors, mine.by_code, mine.stats()) == ((), {}, Stats())
-    assert mine.operations == {"op": Stats()}
+    assert (mine.errors, mine.by_code, mine.stats()) == ((), {}, counts())
+    assert mine.operations == {"op": counts()}
 
 
 # --- counting
@@ -261,7 +268,7 @@ def test_attempts_and_waits_are_counted(clock: VirtualClock) -> None:
     mine = Registry()
     fail(TimeoutError(), registry=mine, max=3, interval=5)
     _recovered(mine)
-    assert mine.stats() == Stats(errors=4 + 2, retries=3 + 2, waited=25.0, exhausted=1, recovered=1)
+    assert mine.stats() == counts(errors=4 + 2, retries=3 + 2, waited=25.0, exhausted=1, recovered=1)
     assert (mine.error_count, mine.retry_count) == (6, 5)
 
 
@@ -269,14 +276,85 @@ def test_an_unknown_error_has_a_counter_of_its_own(clock: VirtualClock) -> None:
     """What no rule knows is loud: it counts as unknown as well as rejected, and as one error only."""
     mine = Registry()
     fail(LookupError("what is this"), registry=mine)
-    assert mine.stats() == Stats(errors=1, unknown=1, rejected=1)
+    assert mine.stats() == counts(errors=1, unknown=1, rejected=1, failed_at_once=1)
 
 
-def test_a_success_at_once_is_not_counted() -> None:
-    """The happy path takes no lock and leaves no trace."""
+def test_a_success_at_once_leaves_no_trace_but_a_count() -> None:
+    """The happy path takes no lock, and is counted where that costs nothing."""
     mine = Registry()
     with_retry(registry=mine, name="op")(len)([])
-    assert mine.stats() == mine.stats("op") == Stats()
+    assert (
+        mine.stats() == mine.stats("op") == counts(**({"succeeded_at_once": 1} if retrywrap.__build__ == "C" else {}))
+    )
+
+
+def _awaiting(function: Any) -> Any:
+    return lambda *arguments: asyncio.run(function(*arguments))
+
+
+async def _answer(value: object) -> object:
+    return value
+
+
+def _promise(value: object) -> Any:
+    return _answer(value)
+
+
+@pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python does not count what succeeds at once")
+@pytest.mark.parametrize(
+    ("function", "settings", "make"),
+    [
+        (len, {}, lambda call: call),
+        (len, {"timeout": 60}, lambda call: call),
+        (len, {"results": lambda result: None}, lambda call: call),
+        (_answer, {}, _awaiting),
+        (_answer, {"timeout": 60}, _awaiting),
+        (_promise, {}, _awaiting),
+    ],
+)
+def test_what_succeeds_at_once_is_counted(function: Any, settings: dict[str, Any], make: Any) -> None:
+    """In every form of a decorated function, by its name; functions of one name share a count, and reset forgets it."""
+    mine = Registry()
+    call = make(with_retry(registry=mine, name="op", **settings)(function))
+    other = make(with_retry(registry=mine, name="op", **settings)(function))
+    for _ in range(3):
+        call([])
+    other([])
+    assert mine.stats("op").succeeded_at_once == mine.stats("op").calls == 4
+    mine.reset()
+    assert mine.stats().calls == 0
+    call([])
+    assert mine.stats().calls == 1
+
+
+@pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python does not count what succeeds at once")
+def test_the_four_kinds_of_calls(clock: VirtualClock) -> None:
+    """Succeeded and failed, with a retry and without, add up to all calls; what is interrupted at once is none."""
+    mine = Registry()
+
+    @with_retry(registry=mine, name="op", max=1, interval=0)
+    def run(errors: list[BaseException]) -> None:
+        if errors:
+            raise errors.pop(0)
+
+    run([])
+    run([TimeoutError()])
+    for errors in ([TimeoutError(), TimeoutError()], [KeyError()]):
+        with pytest.raises((TimeoutError, KeyError)):
+            run(list(errors))
+    with pytest.raises(KeyboardInterrupt):
+        run([KeyboardInterrupt()])
+    stats = mine.stats()
+    assert (stats.succeeded_at_once, stats.recovered, stats.failed_at_once, stats.failed) == (1, 1, 1, 2)
+    assert stats.calls == 4
+
+
+@pytest.mark.skipif(retrywrap.__build__ == "C", reason="the fast path counts what succeeds at once")
+def test_pure_python_does_not_count_calls() -> None:
+    """It says so, rather than zero."""
+    mine = Registry()
+    with_retry(registry=mine)(len)([])
+    assert (mine.stats().succeeded_at_once, mine.stats().calls) == (None, None)
 
 
 def test_codes_are_counted_by_their_number(clock: VirtualClock) -> None:
@@ -306,8 +384,8 @@ def test_a_decorated_function_is_known_before_it_fails() -> None:
     with_retry(registry=mine, name="never called")(len)
     assert "never called" in mine
     assert "something else" not in mine
-    assert mine.operations == {"never called": Stats()}
-    assert mine.stats("never called") == Stats()
+    assert mine.operations == {"never called": counts()}
+    assert mine.stats("never called") == counts()
 
 
 def test_an_operation_that_is_not_known_has_no_statistics() -> None:
@@ -432,12 +510,12 @@ def test_a_snapshot_is_the_whole_picture(clock: VirtualClock) -> None:
         "final": False,
     }
     last = {**record, "attempt": 2, "time": 1_000_000_005.0, "final": True}
-    counts = {**Stats()._asdict(), "errors": 2, "retries": 1, "waited": 5.0, "exhausted": 1}
+    said = counts(errors=2, retries=1, waited=5.0, exhausted=1)._asdict()
     assert picture == {
         "last_error": last,
-        "totals": counts,
+        "totals": said,
         "by_code": {"-7": 2},
-        "operations": {"op": counts},
+        "operations": {"op": said},
         "errors": [record, last],
     }
 
@@ -546,7 +624,7 @@ def test_counts_are_exact_under_threads() -> None:
         for thread in threads:
             thread.join(120)
     operations = threads_count * runs
-    assert mine.stats() == Stats(
+    assert mine.stats() == counts(
         errors=operations * (retries + 1), retries=operations * retries, exhausted=operations, waited=0.0
     )
     assert mine.by_code == {ErrorCode.TIMEOUT: operations * (retries + 1)}

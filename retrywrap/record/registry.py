@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from retrywrap.codes import ErrorCode
@@ -75,6 +75,9 @@ class Stats(NamedTuple):
         budget_denied: Operations that ended because a retry budget had nothing left.
         nested_refused: Operations that did not repeat what an inner one had exhausted.
         cancelled: Operations that were cancelled or interrupted.
+        failed_at_once: Operations that ended without success and without a retry.
+        succeeded_at_once: Operations that succeeded without a retry. Only the fast path in C counts them, for decorated
+            functions; None: nobody does.
     """
 
     errors: int = 0
@@ -88,6 +91,8 @@ class Stats(NamedTuple):
     budget_denied: int = 0
     nested_refused: int = 0
     cancelled: int = 0
+    failed_at_once: int = 0
+    succeeded_at_once: int | None = None
 
     @property
     def failed(self) -> int:
@@ -95,6 +100,11 @@ class Stats(NamedTuple):
         return (
             self.exhausted + self.rejected + self.timed_out + self.budget_denied + self.nested_refused + self.cancelled
         )
+
+    @property
+    def calls(self) -> int | None:
+        """Operations that have ended; None where those that succeeded at once are not counted."""
+        return None if self.succeeded_at_once is None else self.succeeded_at_once + self.recovered + self.failed
 
 
 class Snapshot(dict[str, Any]):
@@ -116,8 +126,9 @@ class _Counts(dict[str, float]):
     def __missing__(self, name: str) -> int:
         return 0
 
-    def frozen(self) -> Stats:
-        return Stats(**self)  # type: ignore[arg-type]  # the waited seconds alone are a float
+    def frozen(self, tallies: Iterable[Any] = ()) -> Stats:
+        counts = [tally.count for tally in tallies]
+        return Stats(**self, succeeded_at_once=sum(counts) if counts else None)  # type: ignore[arg-type]  # waited alone is a float
 
 
 class Registry:
@@ -135,6 +146,7 @@ class Registry:
         self._lock = new_lock()
         self._errors: deque[ErrorRecord] = deque(maxlen=_buffer_size(error_buffer_size))
         self._operations: dict[str, _Counts] = {}
+        self._tallies: dict[str, Any] = {}
         self._by_code: dict[int, int] = {}
         self._total = _Counts()
         self._last = ErrorRecord()
@@ -169,8 +181,26 @@ class Registry:
             TypeError: It is no str.
         """
         _check_name(operation)
+        self._declare(operation, lambda: None)
+
+    def _declare(self, operation: str, new_tally: Callable[[], Any]) -> Any:
+        """Return what counts the operations of this name that succeed at once: made here, where none does yet."""
         with self._lock:
             self._counts(operation)
+            name = operation if operation in self._operations else _OTHERS
+            tally = self._tallies.get(name)
+            if tally is None:
+                tally = new_tally()
+                if tally is not None:
+                    self._tallies[name] = tally
+            return tally
+
+    def _frozen(self, name: str, counts: _Counts) -> Stats:
+        tally = self._tallies.get(name)
+        return counts.frozen(() if tally is None else (tally,))
+
+    def _frozen_total(self) -> Stats:
+        return self._total.frozen(self._tallies.values())
 
     def _counts(self, operation: str) -> _Counts:
         known = self._operations.get(operation)
@@ -236,7 +266,7 @@ class Registry:
     def operations(self) -> dict[str, Stats]:
         """Statistics of each operation that is known, by its name."""
         with self._lock:
-            return {name: counts.frozen() for name, counts in self._operations.items()}
+            return {name: self._frozen(name, counts) for name, counts in self._operations.items()}
 
     @property
     def error_buffer_size(self) -> int:
@@ -256,9 +286,10 @@ class Registry:
         if operation is not None:
             _check_name(operation)
         with self._lock:
-            counts = self._total if operation is None else self._operations.get(operation)
-            if counts is not None:
-                return counts.frozen()
+            if operation is None:
+                return self._frozen_total()
+            if operation in self._operations:
+                return self._frozen(operation, self._operations[operation])
         raise KeyError(f"no operation {shown(operation)} is known; operations has them all")
 
     def snapshot(self) -> Snapshot:
@@ -266,9 +297,9 @@ class Registry:
         with self._lock:
             return Snapshot(
                 last_error=_plain(self._last),
-                totals=Snapshot(self._total.frozen()._asdict()),
+                totals=Snapshot(self._frozen_total()._asdict()),
                 by_code=Snapshot({str(code): count for code, count in self._by_code.items()}),
-                operations=Snapshot({n: Snapshot(c.frozen()._asdict()) for n, c in self._operations.items()}),
+                operations=Snapshot({n: Snapshot(self._frozen(n, c)._asdict()) for n, c in self._operations.items()}),
                 errors=tuple(_plain(record) for record in self._errors),
             )
 
@@ -286,6 +317,8 @@ class Registry:
             self._total.clear()
             for counts in self._operations.values():
                 counts.clear()
+            for tally in self._tallies.values():
+                tally.count = 0
 
     def resize(self, error_buffer_size: int) -> None:
         """Change how many of the newest errors are kept; the newest stay.
@@ -349,6 +382,8 @@ def _count(counts: _Counts, event: RetryEvent) -> None:
         counts["waited"] += event.wait
     if event.reason is not None:
         counts[event.reason.value] += 1
+        if event.attempt == 1:
+            counts["failed_at_once"] += 1
 
 
 def _record(event: RetryEvent) -> ErrorRecord:

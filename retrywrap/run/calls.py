@@ -11,13 +11,23 @@ from retrywrap.decide.context import ask_budget
 from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import clock as clocks
-from retrywrap.run import drive
+from retrywrap.run import drive, native
 from retrywrap.run.ambient import ambient, leave, remaining
 from retrywrap.run.kinds import is_async
 from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import OperationSpec
 
-__all__ = ["acall", "at_most", "begin", "build", "call", "succeeded_at_once"]
+__all__ = [
+    "acall",
+    "at_most",
+    "awaited",
+    "begin",
+    "build",
+    "build_fast",
+    "call",
+    "first_failure",
+    "succeeded_at_once",
+]
 
 Call = Callable[..., Any]
 
@@ -29,11 +39,23 @@ _NEVER_AWAITABLE = frozenset(
 def build(wrapped: Call, spec: OperationSpec) -> Call:
     """Return the closure that calls `wrapped` and retries it."""
     if is_async(wrapped):
-        call = _simple_async(wrapped, spec) if spec.simple else _full_async(wrapped, spec)
-        for name in ("__name__", "__qualname__"):  # a coroutine is called so, where its await was forgotten
-            setattr(call, name, str(getattr(wrapped, name, spec.name)))
-        return call
+        return _named(_simple_async(wrapped, spec) if spec.simple else _full_async(wrapped, spec), wrapped, spec)
     return _simple(wrapped, spec) if spec.simple else _full(wrapped, spec)
+
+
+def build_fast(wrapped: Call, spec: OperationSpec) -> tuple[Call, OperationSpec, Any, str]:
+    """Return what the fast path's proxies are set up with: what they call, and in which way."""
+    if not spec.simple:
+        return build(wrapped, spec), spec, spec.tally, "through"
+    if is_async(wrapped):
+        return _named(_packed_async(wrapped, spec), wrapped, spec), spec, spec.tally, "packed"
+    return wrapped, spec, spec.tally, "retried"
+
+
+def _named(call: Call, wrapped: Call, spec: OperationSpec) -> Call:
+    for name in ("__name__", "__qualname__"):  # a coroutine is called so, where its await was forgotten
+        setattr(call, name, str(getattr(wrapped, name, spec.name)))
+    return call
 
 
 def _simple(wrapped: Call, spec: OperationSpec) -> Call:
@@ -50,7 +72,7 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
         else:
             if type(result) in plain or not hasattr(type(result), "__await__"):
                 return result
-            return _awaited(result, wrapped, spec, arguments, named)
+            return awaited(result, wrapped, spec, arguments, named)
         return drive.retry(operation, wrapped, arguments, named)
 
     return retried
@@ -70,6 +92,35 @@ def _simple_async(wrapped: Call, spec: OperationSpec) -> Call:
         return await drive.aretry(operation, wrapped, arguments, named)
 
     return retried
+
+
+def _packed_async(wrapped: Call, spec: OperationSpec) -> Call:
+    """Return the same for arguments that come as the fast path has them: in one tuple, the last with these names."""
+    given_up, invoke, unpack, tally = counted, native.fast.invoke, native.fast.unpack, spec.tally
+
+    async def retried(packed: tuple[Any, ...], names: tuple[str, ...] | None) -> Any:
+        since = given_up[0]
+        try:
+            result = await invoke(wrapped, packed, names)
+        except Exception as error:
+            arguments, named = unpack(packed, names)
+            operation = drive.Operation(spec, since)
+            if not await drive.apause(operation, operation.failed(error, arguments, named), error):
+                raise
+        else:
+            tally()
+            return result
+        return await drive.aretry(operation, wrapped, arguments, named)
+
+    return retried
+
+
+def first_failure(
+    spec: OperationSpec, since: int, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> drive.Operation | None:
+    """Wait as is decided on a first attempt that failed; return the operation, or None: the error comes out."""
+    operation = drive.Operation(spec, since)
+    return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
 
 
 def _full(wrapped: Call, spec: OperationSpec) -> Call:
@@ -106,10 +157,12 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
                 raise
         else:
             if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
-                return _awaited(result, wrapped, spec, arguments, named, started)
+                return awaited(result, wrapped, spec, arguments, named, started)
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
+                if spec.tally is not None:
+                    spec.tally()
                 return result
             operation = drive.Operation(spec, since, started=started, limits=limits)
             drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
@@ -151,6 +204,8 @@ async def acall(
             verdict = policy.judge(result)
             if verdict is None:
                 succeeded_at_once(policy)
+                if spec.tally is not None:
+                    spec.tally()
                 return result
             operation = drive.Operation(spec, since, started=started, limits=limits)
             await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
@@ -198,7 +253,7 @@ def _timed(wrapped: Call, seconds: float) -> Call:
     return attempt
 
 
-def _awaited(
+def awaited(
     first: Any,
     wrapped: Call,
     spec: OperationSpec,

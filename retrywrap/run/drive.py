@@ -167,13 +167,18 @@ def _forget_stale_traceback(error: BaseException) -> None:
     """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
 
     The old part begins where the first entry's frame comes a second time, at the same instruction; where that frame is
-    one of our loops', also at its caller, which made the first attempt.
+    one of our loops', also at its caller, which made the first attempt, or at what that called: the fast path, which
+    has no frame of its own, makes the first attempt on behalf of its caller.
     """
     entry: Any = _TRACEBACK.__get__(error)  # past what its class makes of the attribute; it was raised, so it has one
     frame, place = entry.tb_frame, entry.tb_lasti
     caller = frame.f_back if frame.f_globals.get("__package__") == __package__ else None
     while (following := entry.tb_next) is not None:
-        if following.tb_frame is caller or (following.tb_frame is frame and following.tb_lasti == place):
+        if (
+            following.tb_frame is caller
+            or (caller is not None and following.tb_frame.f_back is caller)
+            or (following.tb_frame is frame and following.tb_lasti == place)
+        ):
             entry.tb_next = None
             return
         entry = following

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.record.registry import Registry
-from retrywrap.run.calls import build
+from retrywrap.run import drive, native
+from retrywrap.run.calls import awaited, build, build_fast, first_failure
 from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import OperationSpec
 
@@ -26,29 +28,27 @@ __all__ = ["Retried", "decorate"]
 _CLASS_METHODS = frozenset({"__class_getitem__", "__init_subclass__"})
 
 
-class Retried(_FunctionWrapper):
-    """The proxy that stands for a decorated callable; everything but the call is the wrapped object's own.
+if TYPE_CHECKING:
 
-    ``__call__`` is a slot that holds a closure: Python's call protocol reaches it through the slot's descriptor,
-    without a Python frame of ours between. Methods bind as plain bound methods of this object.
-    """
+    class _Proxy:
+        __wrapped__: Any
+        _self_spec: OperationSpec
 
-    __slots__ = ("__call__",)
+else:
+    _Proxy = object  # annotations in a class would hide those of what is wrapped
 
-    def __init__(self, wrapped: Any, spec: OperationSpec) -> None:
-        super().__init__(wrapped, _never)
-        self._self_spec = spec
-        _CALL.__set__(self, build(wrapped, spec))
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+class _Manners(_Proxy):
+    """What every proxy can do, whichever way it calls: everything but the call is the wrapped object's own."""
+
+    __slots__ = ()
 
     def __set_name__(self, owner: type, name: str) -> None:
         named = getattr(self.__wrapped__, "__set_name__", None)
         if named is not None:
             named(owner, name)
         if name in _CLASS_METHODS:  # Python makes them class methods where they are plain functions, and only then
-            setattr(owner, name, classmethod(self))
+            setattr(owner, name, classmethod(self))  # type: ignore[arg-type]  # every proxy can be called
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         wrapped = self.__wrapped__
@@ -67,39 +67,73 @@ class Retried(_FunctionWrapper):
         import copy
 
         copied = copy.deepcopy(self.__wrapped__, memo)
-        return self if copied is self.__wrapped__ else type(self)(copied, self._self_spec)
+        return self if copied is self.__wrapped__ else _make(type(self), copied, self._self_spec)
 
     def __repr__(self) -> str:
         return f"<with_retry of {self.__wrapped__!r}>"
 
 
-class _Unbound(Retried):
-    """Stands for what does not bind as a class attribute: builtins, partials, callable objects, classes."""
-
-    __slots__ = ()
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self
+def _bind_as_it_does(self: Any, instance: Any, owner: type | None = None) -> Any:
+    """Bind what binds in its own way, as the work of other decorators does."""
+    bound = self.__wrapped__.__get__(instance, owner)
+    return self if bound is self.__wrapped__ else _make(_Unbound, bound, self._self_spec)
 
 
-class _Binding(Retried):
-    """Stands for what binds in its own way, as the work of other decorators does."""
+if TYPE_CHECKING or native.fast is None:
 
-    __slots__ = ()
+    class Retried(_Manners, _FunctionWrapper):
+        """The proxy that stands for a decorated callable which binds as a function does.
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        bound = self.__wrapped__.__get__(instance, owner)
-        return self if bound is self.__wrapped__ else _Unbound(bound, self._self_spec)
+        ``__call__`` is a slot that holds a closure: Python's call protocol reaches it through the slot's descriptor,
+        without a Python frame of ours between. Methods bind as plain bound methods of this object.
+        """
+
+        __slots__ = ("__call__", "_self_spec")
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            return self if instance is None else MethodType(self, instance)
+
+    class _Unbound(Retried):
+        """Stands for what does not bind as a class attribute: builtins, partials, callable objects, classes."""
+
+        __slots__ = ()
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            return self
+
+    class _Binding(Retried):
+        """Stands for what binds in its own way."""
+
+        __slots__ = ()
+
+        __get__ = _bind_as_it_does
+
+    _CALL: Any = vars(Retried)["__call__"]
+
+    def _make(kind: type, wrapped: Any, spec: OperationSpec) -> Any:
+        """Return a proxy."""
+        proxy = kind(wrapped, _never)
+        proxy._self_spec = spec
+        _CALL.__set__(proxy, build(wrapped, spec))
+        return proxy
+
+else:
+    Retried, _Unbound, _Binding = native.types(__name__, vars(_Manners))
+    _Binding.__get__ = _bind_as_it_does
+    native.fast.connect(counted, first_failure, drive.retry, awaited)
+
+    def _make(kind: type, wrapped: Any, spec: OperationSpec) -> Any:
+        """Return a proxy."""
+        proxy = kind(wrapped, _never)
+        native.fast.set_up(proxy, *build_fast(wrapped, spec))
+        return proxy
 
 
-def _proxy(wrapped: Any, spec: OperationSpec) -> Retried:
+def _proxy(wrapped: Any, spec: OperationSpec) -> Any:
     """Return the proxy that binds as the wrapped object does."""
     if type(wrapped) is FunctionType or type(wrapped) is Retried:
-        return Retried(wrapped, spec)
-    return _Binding(wrapped, spec) if hasattr(type(wrapped), "__get__") else _Unbound(wrapped, spec)
-
-
-_CALL: Any = vars(Retried)["__call__"]
+        return _make(Retried, wrapped, spec)
+    return _make(_Binding if hasattr(type(wrapped), "__get__") else _Unbound, wrapped, spec)
 
 
 def _never(*_: Any) -> Any:
@@ -130,7 +164,7 @@ def decorate(
     refuse(function)
     spec = OperationSpec(arguments, policy, operation_name(function) if name is None else name, registry)
     _check_fit(function, spec)
-    registry.declare(spec.name)
+    spec.tally = registry._declare(spec.name, native.new_tally)
     return _proxy(function, spec)
 
 

@@ -26,6 +26,7 @@ class OperationSpec:
     Attributes:
         simple: Whether the happy path needs nothing but the call: no clock, no budget, no look at the result. What
             configuration may change (``max`` and ``interval`` alone) does not bear on it; a named policy may.
+        tally: Is called for each operation that succeeded at once; None: they are not counted.
 
     The policy is resolved when it is first needed and again after each `configure`, since defaults and named policies
     may change; explicit arguments are validated here, at once.
@@ -35,7 +36,7 @@ class OperationSpec:
         ValueError: An argument is out of range.
     """
 
-    __slots__ = ("_book", "_number", "_policy", "arguments", "base", "name", "registry", "simple")
+    __slots__ = ("_book", "_number", "_policy", "arguments", "base", "name", "registry", "simple", "tally")
 
     def __init__(
         self, arguments: Mapping[str, Any], base: RetryPolicy | str | None, name: str, registry: Registry
@@ -49,6 +50,7 @@ class OperationSpec:
         self.name = name
         self.registry = registry
         self.simple = False
+        self.tally: Any = None
         self._number = next(_numbers)
         self._book: PolicyBook | None = None
         self._policy: RetryPolicy

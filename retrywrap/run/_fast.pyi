@@ -1,0 +1,19 @@
+from collections.abc import Callable
+from typing import Any, Literal
+
+class Tally:
+    count: int
+    def __call__(self) -> None: ...
+
+def make_type(base: type, name: str, binding: Literal["method", "none", "own"]) -> type[Any]: ...
+def set_up(
+    proxy: Any, wrapped: Callable[..., Any], spec: Any, tally: Tally, way: Literal["retried", "through", "packed"]
+) -> None: ...
+def invoke(function: Callable[..., Any], packed: tuple[Any, ...], names: tuple[str, ...] | None) -> Any: ...
+def unpack(packed: tuple[Any, ...], names: tuple[str, ...] | None) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+def connect(
+    counted: list[int],
+    first_failure: Callable[..., Any],
+    retry: Callable[..., Any],
+    awaited: Callable[..., Any],
+) -> None: ...
