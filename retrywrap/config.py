@@ -502,7 +502,8 @@ def _book(found: Settings) -> PolicyBook:
 
 def _current() -> _State:
     """Return what is in force, reading the environment first where nothing was configured yet."""
-    policies.book.get()
+    if policies.book.current is None:
+        policies.book.get()
     return _in_force.state
 
 
@@ -522,14 +523,23 @@ def load() -> PolicyBook:
     return _book(_apply({}, {}))
 
 
+def is_logged(event: RetryEvent) -> bool:
+    """Return whether anybody would see an event in a log."""
+    return _current().settings.events and log.is_enabled(event.name)
+
+
 def log_event(event: RetryEvent) -> None:
-    """Have an event logged, unless that is switched off."""
-    if _current().settings.events:
-        log.emit(event)
+    """Have an event logged."""
+    log.emit(event)
+
+
+def is_stored(event: RetryEvent) -> bool:
+    """Return whether an event is a failed attempt, and there is an error log for it."""
+    return event.is_error and _current().error_log is not None
 
 
 def store_error(event: RetryEvent) -> None:
-    """Have a failed attempt written to the error log, where there is one."""
+    """Have a failed attempt written to the error log."""
     error_log = _current().error_log
-    if error_log is not None and event.is_error:
+    if error_log is not None:  # it may have been taken away meanwhile
         error_log.write(int(event.time * 1000), int(event.code), event.message)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from retrywrap.decide import policy
@@ -21,10 +20,16 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-def _config() -> ModuleType:
-    with importing:
-        from retrywrap import config
-    return config
+_loaded: Any = None
+
+
+def _config() -> Any:
+    global _loaded
+    if _loaded is None:
+        with importing:
+            from retrywrap import config
+        _loaded = config
+    return _loaded
 
 
 def _first_book() -> PolicyBook:
@@ -36,8 +41,16 @@ def _log_event(event: RetryEvent) -> None:
     _config().log_event(event)
 
 
+def _is_not_logged(event: RetryEvent) -> bool:
+    return not _config().is_logged(event)
+
+
 def _store_error(event: RetryEvent) -> None:
     _config().store_error(event)
+
+
+def _is_not_stored(event: RetryEvent) -> bool:
+    return not _config().is_stored(event)
 
 
 def _wall_clock() -> float:
@@ -52,5 +65,5 @@ def _wall_clock() -> float:
 
 policy.book.load = _first_book
 registry.wall_clock = _wall_clock
-hooks.subscribe(_log_event)
-hooks.subscribe(_store_error)
+hooks.listen(_log_event, _is_not_logged)
+hooks.listen(_store_error, _is_not_stored)

@@ -477,3 +477,17 @@ def test_a_fork_in_the_midst_of_the_first_event() -> None:
     """)
     assert ran.stdout == "0\n"
     assert "code=-7" in ran.stderr
+
+
+def test_a_level_that_is_off_costs_no_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the application's logger filters by level, or the standard library's does, no line is made to be dropped."""
+    made: list[str] = []
+    emit = log.emit
+    monkeypatch.setattr(log, "emit", lambda event: (made.append(event.name), emit(event)))
+    fail_once()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    fail_once()
+    structlog.reset_defaults()
+    with caplog.at_level(logging.CRITICAL, logger="retrywrap"):
+        fail_once()
+    assert made == ["retry.scheduled"]

@@ -11,7 +11,7 @@ from retrywrap.locks import new_lock
 if TYPE_CHECKING:
     from retrywrap.decide.budget import Budget
 
-__all__ = ["PROCESS", "Allowance", "Standing"]
+__all__ = ["ALONE", "PROCESS", "Allowance", "Standing", "standing"]
 
 
 class Allowance:
@@ -132,13 +132,19 @@ class Standing(Allowance):
 
     __slots__ = ("_standing",)
 
-    def __init__(self, limits: Allowance) -> None:
-        super().__init__(None)
+    def __init__(self, limits: Allowance) -> None:  # what a link has besides is asked of the links alone
         self._standing = tuple(limits.links())
 
     def links(self) -> Iterator[Allowance]:
         """Yield the links, innermost first."""
         return iter(self._standing)
+
+    def cancelled_by(self) -> Allowance | None:
+        """Return the link that was cancelled."""
+        for link in self._standing:
+            if link._cancelled:
+                return link
+        return None
 
     def cancel(self) -> None:
         """End every wait under the innermost link."""
@@ -147,3 +153,11 @@ class Standing(Allowance):
 
 PROCESS = Allowance(None)
 """The outermost link: cancelled by `retrywrap.shutdown`."""
+
+ALONE = Standing(PROCESS)
+"""What most operations stand under: no scope is around them, so that nothing is drawn, and no time is limited."""
+
+
+def standing(limits: Allowance) -> Standing:
+    """Return what an operation stands under that fails first where these allowances are around it."""
+    return ALONE if limits is PROCESS else Standing(limits)

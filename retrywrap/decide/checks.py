@@ -35,6 +35,8 @@ def shown(value: object) -> str:
 
 def shown_seconds(seconds: float) -> str:
     """Return seconds for a message: to three digits, no finer than milliseconds."""
+    if seconds == 0:
+        return "0"
     return f"{seconds:.0f}" if 100 <= seconds < 1e9 else f"{round(seconds, 3):.3g}"
 
 
@@ -55,6 +57,8 @@ def check_seconds(value: Any, name: str) -> float:
         TypeError: It is of another type (a bool is not a number of seconds).
         ValueError: It is negative, NaN, infinite, or too large for a float.
     """
+    if type(value) is float and 0.0 <= value < math.inf:  # by far the most frequent; + 0.0 makes 0.0 of -0.0
+        return value + 0.0
     number = value.total_seconds() if is_timedelta(value) else value
     expected = f"{name} must be a finite number of seconds (an int, a float or a timedelta), 0 or more"
     return _check(number, 0.0, f"{expected}; got {shown(value)}")

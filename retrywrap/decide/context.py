@@ -31,15 +31,16 @@ A context keeps codes and text, never an exception, a frame or an argument.
 from __future__ import annotations
 
 import random as chance
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers.chain import DEFAULT
 from retrywrap.classifiers.guard import dotted_name
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
-from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.decide.allowance import ALONE, PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
 from retrywrap.decide.checks import check_bool, check_clock, is_timedelta, shown, shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
@@ -63,6 +64,7 @@ class RetryState(IntEnum):
 
 
 _Stop = tuple[StopReason, str]
+_NAMES = {reason: f"retry.{reason.value}" for reason in StopReason}
 
 
 class RetryContext:
@@ -144,6 +146,30 @@ class RetryContext:
         self.operation = operation
         self.layer = operation if layer is None else layer
         self.surround(limits, random, epoch)
+        self._make_ready()
+        self._rewind(0.0)
+
+    @classmethod
+    def _begun(
+        cls,
+        policy: RetryPolicy,
+        operation: str,
+        layer: object,
+        limits: Allowance,
+        random: Callable[[], float],
+        epoch: float,
+        now: float,
+    ) -> RetryContext:
+        """Return a context that has begun at the clock's time ``now``, of arguments that need no check."""
+        context = cls.__new__(cls)
+        context.policy, context.operation, context.layer = policy, operation, layer
+        context._limits, context._random, context._epoch = limits, random, epoch
+        context._make_ready()
+        context._rewind(now)
+        context.state = RetryState.RETRYING
+        return context
+
+    def _make_ready(self) -> None:
         self.state = RetryState.IDLE
         self.last_retry_time = 0.0
         self.last_error = ErrorCode.SUCCESS
@@ -152,11 +178,10 @@ class RetryContext:
         self.verdict: Verdict | None = None
         self.known = True
         self.since = counted[0]
-        self._rewind(0.0)
 
     def _rewind(self, started: float) -> None:
         self.started = started
-        self.deadline = self._limits.deadline
+        self.deadline = None if self._limits is ALONE else self._limits.deadline
         if self.policy.timeout is not None:
             own = started + self.policy.timeout
             self.deadline = own if self.deadline is None else min(own, self.deadline)
@@ -164,8 +189,8 @@ class RetryContext:
         self.current_retry = 0
         self._most = self.policy.max
         self._waits: Iterator[float] = self.policy.backoff.waits(self._random)
-        self._drawn: list[Allowance] = []
-        self._paid: list[tuple[Budget, float]] = []
+        self._drawn: Sequence[Allowance] = ()
+        self._paid: Sequence[tuple[Budget, float]] = ()
 
     @property
     def max_retry(self) -> int | None:
@@ -234,9 +259,14 @@ class RetryContext:
             raise TypeError(f"error must be an Exception, as an attempt raises them; got {shown(error)}")
         check_clock(now)
         _check_spent(spent)
-        verdict = (self.policy.own_chain or DEFAULT)(error)
+        return self._decide(error, now, spent)
+
+    def _decide(self, error: Exception, now: float, spent: str | None) -> RetryEvent:
+        """Do as `failed` does, of arguments that need no check."""
+        policy = self.policy
+        verdict = (policy.own_chain or DEFAULT)(error)
         self._note_failure(verdict, dotted_name(type(error)))
-        wanted = self._wanted(error)
+        wanted = self._wanted(error) if policy.on_types or policy.on_predicate is not None else False
         stop = self._judge(verdict, wanted) or self._nested(error) or self._used_up(spent)
         return self._end(stop, now) if stop else self._schedule(verdict, wanted, now)
 
@@ -309,7 +339,7 @@ class RetryContext:
         predicate = self.policy.on_predicate
         if predicate is None:
             named = issubclass(type(error), self.policy.on_types)
-            self._way_out = "on= does not name it" if self.policy.on_types and not named else ""
+            self._way_out = "" if named else "on= does not name it"
             return named
         try:
             answer = predicate(error)
@@ -323,19 +353,21 @@ class RetryContext:
 
     def _judge(self, verdict: Verdict, wanted: bool | float | None) -> _Stop | None:
         """Apply the laws 1 to 3."""
-        kind = self.error_type.removeprefix("builtins.")
         if verdict.forbid:
-            return StopReason.REJECTED, f"the rule {verdict.rule} forbids a retry of {kind}"
+            return StopReason.REJECTED, f"the rule {verdict.rule} forbids a retry of {self._kind()}"
         if not verdict.retryable and (wanted is None or wanted is False):
             if verdict.rule == "unknown":
                 self.known = False
                 way_out = self._way_out or "on= or retrywrap.classifiers.register would retry it"
-                return StopReason.REJECTED, f"no rule knows {kind}; {way_out}"
+                return StopReason.REJECTED, f"no rule knows {self._kind()}; {way_out}"
             way_out = "results= decides that" if wanted is None else self._way_out or "on= would retry it"
             return StopReason.REJECTED, f"{verdict.code.name} is not retryable (rule {verdict.rule}); {way_out}"
         if not self.policy.idempotent and verdict.effect != "none":
             return StopReason.REJECTED, "the attempt may have had an effect, and idempotent=False"
         return None
+
+    def _kind(self) -> str:
+        return self.error_type.removeprefix("builtins.")
 
     def _used_up(self, spent: str | None) -> _Stop | None:
         if spent is None:
@@ -360,10 +392,10 @@ class RetryContext:
         who = "retrywrap was shut down" if link is PROCESS else f"the scope {link.name} was cancelled"
         return StopReason.CANCELLED, who
 
-    def _late(self, now: float, wait: float) -> _Stop | None:
-        if self.deadline is None or (now < self.deadline and now + wait <= self.deadline):
+    def _late(self, deadline: float, now: float, wait: float) -> _Stop | None:
+        if now < deadline and now + wait <= deadline:
             return None
-        if now >= self.deadline:
+        if now >= deadline:
             return StopReason.TIMED_OUT, f"no time is left for another attempt; {self._time_limit()} is the limit"
         return (
             StopReason.TIMED_OUT,
@@ -381,7 +413,9 @@ class RetryContext:
         if stop:
             return self._end(stop, now)
         try:
-            wait = check_wait(next(self._waits))
+            wait = next(self._waits)
+            if type(wait) is not float or not 0.0 < wait < inf:
+                wait = check_wait(wait)
         except StopIteration:
             return self._end((StopReason.EXHAUSTED, "its interval= has no further wait"), now)
         except Exception as broken:  # the user's own iterable: its fault must not hide the operation's error
@@ -390,7 +424,9 @@ class RetryContext:
             wait = wanted
         elif verdict.retry_after is not None:
             wait = clamp_hint(verdict.retry_after, wait)
-        stop = self._late(now, wait) or self._draw(verdict.throttled, now)
+        stop = None if self.deadline is None else self._late(self.deadline, now, wait)
+        if self._limits is not ALONE or self.policy.budget is not None:
+            stop = stop or self._draw(verdict.throttled, now)
         if stop:
             return self._end(stop, now)
         self.current_retry += 1
@@ -406,19 +442,18 @@ class RetryContext:
 
     def _draw(self, throttled: bool, now: float) -> _Stop | None:
         """Draw a retry from every scope, and its price from every budget; give all back where one refuses."""
-        self._drawn = []
-        self._paid = []
+        self._drawn, self._paid = drawn, paid = [], []
         for link in self._limits.links():
             if not link.draw():
                 self._give_back()
                 return StopReason.EXHAUSTED, f"the scope {link.name} has no retries left of max={link.max}"
-            self._drawn.append(link)
+            drawn.append(link)
         for budget in self._budgets():
             price = ask_budget(budget, budget.withdraw, now, throttled)
             if price is None:
                 self._give_back()
                 return StopReason.BUDGET_DENIED, f"{shown(budget)} has nothing left for a retry"
-            self._paid.append((budget, price))
+            paid.append((budget, price))
         return None
 
     def _give_back(self) -> None:
@@ -427,7 +462,7 @@ class RetryContext:
             link.restore()
         for budget, price in self._paid:
             ask_budget(budget, budget.restore, price)
-        self._drawn, self._paid = [], []
+        self._drawn, self._paid = (), ()
 
     def _budgets(self) -> list[Budget]:
         found = [self.policy.budget, *(link.budget for link in self._limits.links())]
@@ -455,27 +490,30 @@ class RetryContext:
         if reason is not None:
             self.state = RetryState.SUCCESS if reason is StopReason.RECOVERED else RetryState.FAILED
         verdict = self.verdict
-        return RetryEvent(
-            name=SCHEDULED if reason is None else f"retry.{reason.value}",
-            operation=self.operation,
-            reason=reason,
-            code=self.last_error,
-            message=self.error_message,
-            error_type=self.error_type,
-            attempt=self.attempts,
-            max=self.policy.max,
-            wait=wait,
-            elapsed=now - self.started,
-            time=self._epoch + now,
-            rule="" if verdict is None else verdict.rule,
-            retry_after=None if verdict is None else verdict.retry_after,
-            scope=self._scope_name(),
-            detail=detail,
-            is_error=error,
-            is_retry=retry,
+        fields = (
+            SCHEDULED if reason is None else _NAMES[reason],
+            self.operation,
+            reason,
+            self.last_error,
+            self.error_message,
+            self.error_type,
+            self.attempts,
+            self.policy.max,
+            wait,
+            now - self.started,
+            self._epoch + now,
+            "" if verdict is None else verdict.rule,
+            None if verdict is None else verdict.retry_after,
+            self._scope_name(),
+            detail,
+            error,
+            retry,
         )
+        return tuple.__new__(RetryEvent, fields)  # half the cost of the call
 
     def _scope_name(self) -> str | None:
+        if self._limits is ALONE:
+            return None
         return next((link.name for link in self._limits.links() if link.name is not None), None)
 
 

@@ -91,6 +91,8 @@ def given_up(error: BaseException, since: int) -> tuple[str, int] | None:
     Returns:
         None where there is none.
     """
+    if read(error, "__notes__") is None and read(error, "__cause__") is None and _stands_alone(error):
+        return None  # by far the most frequent
     pending: list[BaseException] = [error]
     seen: set[int] = set()
     while pending and len(seen) < _MOST_CAUSES:
@@ -107,6 +109,10 @@ def given_up(error: BaseException, since: int) -> tuple[str, int] | None:
         if issubclass(type(cause), BaseException):
             pending.append(cause)
     return None
+
+
+def _stands_alone(error: BaseException) -> bool:
+    return type(error) is not RetryExhausted and not issubclass(type(error), BaseExceptionGroup)
 
 
 def _exhausted(current: BaseException, since: int) -> tuple[str, int] | None:

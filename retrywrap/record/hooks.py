@@ -14,7 +14,7 @@ from retrywrap.reports import report_once
 if TYPE_CHECKING:
     from retrywrap.decide.events import RetryEvent
 
-__all__ = ["Recorder", "publish", "subscribe"]
+__all__ = ["Recorder", "listen", "publish", "subscribe"]
 
 Listener: TypeAlias = "Callable[[RetryEvent], Any]"
 
@@ -27,12 +27,18 @@ class Recorder(Protocol):
 
 
 class _Subscription:
-    """One call of `subscribe`; compared by identity, because the same function may be subscribed twice."""
+    """One listener; compared by identity, because the same function may be subscribed twice.
 
-    __slots__ = ("listener",)
+    Attributes:
+        listener: What is called.
+        idle: Says whether the listener would do nothing with an event, so that it need not be called; None: ask it.
+    """
 
-    def __init__(self, listener: Listener) -> None:
+    __slots__ = ("idle", "listener")
+
+    def __init__(self, listener: Listener, idle: Callable[[RetryEvent], bool] | None) -> None:
         self.listener = listener
+        self.idle = idle
 
 
 _lock = new_lock()
@@ -57,7 +63,12 @@ def subscribe(listener: Listener) -> Callable[[], None]:
     """
     if not _is_plain(listener):
         raise TypeError(f"listener must be a plain function that takes one event; got {shown(listener)}")
-    subscription = _Subscription(listener)
+    return listen(listener)
+
+
+def listen(listener: Listener, idle: Callable[[RetryEvent], bool] | None = None) -> Callable[[], None]:
+    """Do as `subscribe` does, for a listener that can say beforehand to which events it would do nothing."""
+    subscription = _Subscription(listener, idle)
     global _subscriptions
     with _lock:
         _subscriptions = (*_subscriptions, subscription)
@@ -77,21 +88,29 @@ def _is_plain(listener: Any) -> bool:
 def publish(event: RetryEvent, recorders: Iterable[Recorder]) -> None:
     """Bring an event to its recorders, then to every listener."""
     for recorder in recorders:
-        _tell(recorder.handle, event, recorder)
-    running = _running.get()
+        try:
+            recorder.handle(event)
+        except Exception:
+            _report(recorder, event)
     for subscription in _subscriptions:
-        if subscription not in running:
-            token = _running.set((*running, subscription))
-            try:
-                _tell(subscription.listener, event, subscription.listener)
-            finally:
-                _running.reset(token)
+        try:
+            if subscription.idle is None or not subscription.idle(event):
+                _tell(subscription, event)
+        except Exception:
+            _report(subscription.listener, event)
 
 
-def _tell(listener: Listener, event: RetryEvent, who: object) -> None:
-    try:
-        listener(event)
-    except Exception:
-        report_once(
-            who, f"the listener {shown(who)} raised at {event.name}; it is called on, its errors are not shown again"
-        )
+def _tell(subscription: _Subscription, event: RetryEvent) -> None:
+    running = _running.get()
+    if subscription not in running:
+        token = _running.set((*running, subscription))
+        try:
+            subscription.listener(event)
+        finally:
+            _running.reset(token)
+
+
+def _report(who: object, event: RetryEvent) -> None:
+    report_once(
+        who, f"the listener {shown(who)} raised at {event.name}; it is called on, its errors are not shown again"
+    )

@@ -17,17 +17,35 @@ _LEVELS = {
     f"retry.{StopReason.RECOVERED.value}": "info",
     f"retry.{StopReason.CANCELLED.value}": "warning",  # somebody wanted it
 }
+_NUMBERS = {"info": 20, "warning": 30, "error": 40}  # of the standard library's logging
 
 
 _ATTRIBUTE_MAKERS = "render_to_log_kwargs", "render_to_log_args_and_kwargs"
 
 
+def is_enabled(name: str) -> bool:
+    """Return whether the level of an event of this name is on, as far as that can be told without making its line.
+
+    The application's logger can tell where it filters by level itself, as `structlog.make_filtering_bound_logger`'s do;
+    ours, which is used where structlog is not configured, where the standard library's does.
+    """
+    structlog, ours = _loaded or _load()
+    level = _NUMBERS[_LEVELS.get(name, "error")]
+    asked = getattr(structlog.get_config()["wrapper_class"], "is_enabled_for", None)
+    try:
+        if asked is not None and not asked(None, level):
+            return False
+    except Exception:  # another's must be asked of a logger that was made; it filters when it is called
+        return True
+    return structlog.is_configured() or bool(ours.isEnabledFor(level))
+
+
 def emit(event: RetryEvent) -> None:
     """Log one event: warning for scheduled, info for recovered, error for a final failure."""
-    structlog, logging = _loaded or _load()
+    structlog, ours = _loaded or _load()
     keys = _keys(event)
     if not _is_configured(structlog):
-        logger = _default_logger(structlog, logging)
+        logger = _default_logger(structlog, ours)
     else:
         logger = structlog.get_logger("retrywrap")
         if _makes_attributes(structlog):
@@ -63,13 +81,13 @@ def _makes_attributes(structlog: Any) -> bool:
     return any(processor in makers for processor in structlog.get_config()["processors"])
 
 
-def _default_logger(structlog: Any, logging: Any) -> Any:
+def _default_logger(structlog: Any, ours: Any) -> Any:
     """Return a logger that ends in the standard library's.
 
     structlog's own default prints to stdout, which belongs to the program's output.
     """
     return structlog.wrap_logger(
-        logging.getLogger("retrywrap"),
+        ours,
         processors=[structlog.contextvars.merge_contextvars, _render],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
@@ -81,14 +99,15 @@ _loaded: tuple[Any, Any] | None = None
 
 
 def _load() -> tuple[Any, Any]:
-    """Import structlog and logging."""
+    """Import structlog and logging; return structlog and our logger of the standard library."""
     global _loaded
     with importing:
         import logging
 
         import structlog
 
-        _loaded = structlog, logging
+    # Not under the lock above: who forks holds that of logging, which getting a logger takes, and waits for ours.
+    _loaded = structlog, logging.getLogger("retrywrap")
     return _loaded
 
 

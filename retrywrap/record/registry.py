@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
+from retrywrap.decide.events import UNKNOWN_ERROR
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
 
@@ -120,15 +121,38 @@ class Snapshot(dict[str, Any]):
         return Snapshot, (dict(self),)
 
 
-class _Counts(dict[str, float]):
+class _Counts:
     """The changing counts behind a `Stats`."""
 
-    def __missing__(self, name: str) -> int:
-        return 0
+    __slots__ = ("at_once", "errors", "reasons", "retries", "unknown", "waited")
 
-    def frozen(self, tallies: Iterable[Any] = ()) -> Stats:
-        counts = [tally.count for tally in tallies]
-        return Stats(**self, succeeded_at_once=sum(counts) if counts else None)  # type: ignore[arg-type]  # waited alone is a float
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.errors = self.retries = self.unknown = self.at_once = 0
+        self.waited: float = 0
+        self.reasons: dict[str, int] = {}
+
+    def add(self, other: _Counts) -> None:
+        self.errors += other.errors
+        self.retries += other.retries
+        self.unknown += other.unknown
+        self.at_once += other.at_once
+        self.waited += other.waited
+        for reason, count in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+
+    def frozen(self, succeeded_at_once: int | None) -> Stats:
+        return Stats(
+            self.errors,
+            self.retries,
+            self.waited,
+            self.unknown,
+            failed_at_once=self.at_once,
+            succeeded_at_once=succeeded_at_once,
+            **self.reasons,
+        )
 
 
 class Registry:
@@ -148,7 +172,6 @@ class Registry:
         self._operations: dict[str, _Counts] = {}
         self._tallies: dict[str, Any] = {}
         self._by_code: dict[int, int] = {}
-        self._total = _Counts()
         self._last = ErrorRecord()
 
     def handle(self, event: RetryEvent) -> None:
@@ -157,17 +180,27 @@ class Registry:
         Args:
             event: The event.
         """
-        record = _record(event) if event.is_error else None
+        name, operation, reason, code, _, _, attempt, _, wait, *_, is_error, is_retry = event
+        record = _record(event) if is_error else None
         with self._lock:
-            for counts in (self._total, self._counts(event.operation)):
-                _count(counts, event)
+            counts = self._operations.get(operation) or self._counts(operation)
+            if is_retry:
+                counts.retries += 1
+            if wait:
+                counts.waited += wait
+            if reason is not None:
+                counts.reasons[reason.value] = counts.reasons.get(reason.value, 0) + 1
+                if attempt == 1:
+                    counts.at_once += 1
+            elif name == UNKNOWN_ERROR:
+                counts.unknown += 1
             if record is not None:
-                code = (
-                    record.code
-                    if record.code in self._by_code or len(self._by_code) < _MOST_CODES
-                    else ErrorCode.UNKNOWN
-                )
-                self._by_code[code] = self._by_code.get(code, 0) + 1
+                counts.errors += 1
+                known = self._by_code.get(code)
+                if known is None and len(self._by_code) >= _MOST_CODES:
+                    code = ErrorCode.UNKNOWN
+                    known = self._by_code.get(code)
+                self._by_code[code] = (known or 0) + 1
                 self._errors.append(record)
                 self._last = record
 
@@ -197,10 +230,13 @@ class Registry:
 
     def _frozen(self, name: str, counts: _Counts) -> Stats:
         tally = self._tallies.get(name)
-        return counts.frozen(() if tally is None else (tally,))
+        return counts.frozen(None if tally is None else tally.count)
 
     def _frozen_total(self) -> Stats:
-        return self._total.frozen(self._tallies.values())
+        total = _Counts()
+        for counts in self._operations.values():
+            total.add(counts)
+        return total.frozen(sum(tally.count for tally in self._tallies.values()) if self._tallies else None)
 
     def _counts(self, operation: str) -> _Counts:
         known = self._operations.get(operation)
@@ -314,7 +350,6 @@ class Registry:
             self._last = ErrorRecord()
             self._errors.clear()
             self._by_code.clear()
-            self._total.clear()
             for counts in self._operations.values():
                 counts.clear()
             for tally in self._tallies.values():
@@ -373,31 +408,19 @@ def _check_name(operation: object) -> None:
         raise TypeError(f"operation must be a str, the name of an operation; got {shown(operation)}")
 
 
-def _count(counts: _Counts, event: RetryEvent) -> None:
-    if event.unknown:
-        counts["unknown"] += 1
-    counts["errors"] += event.is_error
-    counts["retries"] += event.is_retry
-    if event.wait is not None:
-        counts["waited"] += event.wait
-    if event.reason is not None:
-        counts[event.reason.value] += 1
-        if event.attempt == 1:
-            counts["failed_at_once"] += 1
-
-
 def _record(event: RetryEvent) -> ErrorRecord:
-    return ErrorRecord(
-        code=event.code,
-        message=event.message,
-        operation=event.operation,
-        attempt=event.attempt,
-        time=event.time,
-        error_type=event.error_type,
-        thread=threading.current_thread().name,
-        rule=event.rule,
-        final=event.reason is not None,
+    fields = (
+        event.code,
+        event.message,
+        event.operation,
+        event.attempt,
+        event.time,
+        event.error_type,
+        threading.current_thread().name,
+        event.rule,
+        event.reason is not None,
     )
+    return tuple.__new__(ErrorRecord, fields)  # half the cost of the call
 
 
 def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:

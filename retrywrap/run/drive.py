@@ -12,7 +12,7 @@ from typing import Any
 
 from retrywrap.classifiers import oserrors, stdlib
 from retrywrap.classifiers.verdict import Verdict
-from retrywrap.decide.allowance import Allowance, Standing
+from retrywrap.decide.allowance import ALONE, Allowance, standing
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
@@ -55,20 +55,23 @@ class Operation:
         limits: Allowance | None = None,
         context: RetryContext | None = None,
     ) -> None:
-        clock = clocks.current()
         self.spec = spec
-        self.clock = clock
-        self.limits = Standing(ambient.get() if limits is None else limits)
-        self.recorders = [spec.registry, *recorders(self.limits)]
-        self.context = (
-            RetryContext(spec.policy(), operation=spec.name, layer=spec.layer) if context is None else context
-        )
-        self.context.surround(self.limits, clock.random, clock.epoch())
-        self.context.begin(clock.now() if started is None else started)
+        self.clock = clock = clocks.current()
+        self.limits = under = standing(ambient.get() if limits is None else limits)
+        self.recorders = [spec.registry] if under is ALONE else [spec.registry, *recorders(under)]
+        begun = clock.now() if started is None else started
+        if context is None:
+            context = RetryContext._begun(
+                spec.policy(), spec.name, spec.layer, under, clock.random, clock.epoch(), begun
+            )
+        else:
+            context.surround(under, clock.random, clock.epoch())
+            context.begin(begun)
         if since is not None:
-            self.context.since = since
+            context.since = since
         if not clocks.enabled():
-            self.context.end_retries()
+            context.end_retries()
+        self.context = context
 
     def failed(
         self, error: Exception, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
@@ -78,7 +81,7 @@ class Operation:
         Raises:
             RetryExhausted: It is to come out, and the policy says ``reraise=False``.
         """
-        event = self.context.failed(error, self.clock.now(), spent=self._spent(arguments, named))
+        event = self.context._decide(error, self.clock.now(), self._spent(arguments, named))
         if self.context.attempts > 1:
             _forget_stale_traceback(error)
         self._publish(event)
@@ -87,7 +90,7 @@ class Operation:
         return event
 
     def _spent(self, arguments: tuple[Any, ...], named: dict[str, Any] | None) -> str | None:
-        if self.context.policy.before_retry is not None:
+        if self.context.policy.before_retry is not None or not (arguments or named):
             return None
         try:
             return spent_argument(arguments, named or {}, self.spec)
