@@ -13,7 +13,7 @@ from contenders import LIBRARIES
 from imports import Loading
 from memory import Footprint
 from scenarios import EVENTS, FORMS, MATRIX, OUTCOMES, SLEEPS, Scenario
-from threads import Raised
+from threads import Raised, Spread
 from timing import Effort, Timing
 
 import retrywrap
@@ -29,7 +29,7 @@ class Results(NamedTuple):
     effort: Effort
     missing: list[str]
     timings: dict[Scenario, dict[str, Timing]]
-    threads: dict[Scenario, dict[str, list[float | Raised]]]
+    threads: dict[Scenario, dict[str, list[Spread | Raised]]]
     footprints: dict[Scenario, dict[str, Footprint]]
     decorations: dict[str, Timing]
     decorated: dict[str, float]
@@ -120,7 +120,8 @@ def _ratios(
 def _threads(results: Results) -> str:
     text = (
         "One decorated function, called by several threads at once: the time for each call, over all threads, as a "
-        "multiple of the time with one thread. 1 is the best that a global interpreter lock allows. Where the name of "
+        "multiple of the time with one thread. 1 is the best that a global interpreter lock allows. "
+        "In parentheses the middle half of the rounds: whether threads meet at a lock is chance. Where the name of "
         "an exception stands, the library itself raised it in one of the threads."
     )
     tables = []
@@ -178,8 +179,10 @@ def digits(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def _multiple(cell: float | Raised) -> str:
-    return cell.error if isinstance(cell, Raised) else f"{cell:.1f}"
+def _multiple(cell: Spread | Raised) -> str:
+    if isinstance(cell, Raised):
+        return cell.error
+    return f"{cell.median:.1f} ({cell.low:.1f} to {cell.high:.1f})"
 
 
 def _footprint(cell: Footprint | None) -> str:

@@ -13,9 +13,17 @@ from scenarios import FUNCTION, RECOVERED, SUCCESS, Run, Scenario
 from stage import stage
 from timing import Effort, number_for
 
-__all__ = ["SCENARIOS", "Raised", "slowdowns"]
+__all__ = ["SCENARIOS", "Raised", "Spread", "slowdowns"]
 
 SCENARIOS = (Scenario(FUNCTION, SUCCESS), Scenario(FUNCTION, RECOVERED))
+
+
+class Spread(NamedTuple):
+    """A median, and the middle half of what it is the median of: threads meet by chance."""
+
+    median: float
+    low: float
+    high: float
 
 
 class Raised(NamedTuple):
@@ -24,7 +32,7 @@ class Raised(NamedTuple):
     error: str
 
 
-def slowdowns(scenario: Scenario, libraries: Iterable[Contender], effort: Effort) -> dict[str, list[float | Raised]]:
+def slowdowns(scenario: Scenario, libraries: Iterable[Contender], effort: Effort) -> dict[str, list[Spread | Raised]]:
     """Return, for each number of threads, the time of a call over all threads, as a multiple of one thread's.
 
     With a global interpreter lock nothing below 1 can be had; what is above 1 is what the threads do to each other.
@@ -39,8 +47,8 @@ def slowdowns(scenario: Scenario, libraries: Iterable[Contender], effort: Effort
     return {name: [_multiple(rounds, place) for place in range(len(effort.threads))] for name, rounds in seen.items()}
 
 
-def _multiple(rounds: list[list[float | Raised]], place: int) -> float | Raised:
-    """Return the median multiple of one thread's time, or the error, if there was one in any round."""
+def _multiple(rounds: list[list[float | Raised]], place: int) -> Spread | Raised:
+    """Return the multiples of one thread's time, or the error, if there was one in any round."""
     multiples = []
     for times in rounds:
         one, several = times[0], times[place]
@@ -48,7 +56,9 @@ def _multiple(rounds: list[list[float | Raised]], place: int) -> float | Raised:
             return several
         assert not isinstance(one, Raised)
         multiples.append(several / one)
-    return median(multiples)
+    multiples.sort()
+    quarter = len(multiples) // 4
+    return Spread(median(multiples), multiples[quarter], multiples[-1 - quarter])
 
 
 def _time_of_a_call(runs: Sequence[Run], number: int) -> float | Raised:

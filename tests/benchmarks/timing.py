@@ -26,8 +26,8 @@ class Effort(NamedTuple):
     seconds: float = 0.002  # of one turn
     imports: int = 15
     threads: tuple[int, ...] = (1, 2, 4, 8)
-    thread_rounds: int = 9
-    thread_seconds: float = 0.02  # several of the interpreter's switch intervals
+    thread_rounds: int = 15
+    thread_seconds: float = 0.04  # many switch intervals: whether a lock is met at one of them is chance
     calls: int = 1_000  # whose memory is measured
 
 
