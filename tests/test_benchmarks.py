@@ -1,4 +1,4 @@
-"""The benchmarks start, and their pairs do the same thing; nothing is timed here, since noise must not fail a test."""
+"""The benchmarks start, and everybody in them does the same thing; nothing is timed: noise must not fail a test."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from retrywrap.classifiers.chain import classify, is_known
 FOLDER = Path(__file__).parent / "benchmarks"
 
 
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run Python at the top of the checkout."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, cwd=FOLDER.parent.parent, encoding="utf-8"
+    )
+
+
 def test_the_ratios_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pair can be measured, and the import as well."""
     monkeypatch.syspath_prepend(FOLDER)
     import ratios
+    from timing import Effort
 
-    assert [pair.name for pair in ratios.PAIRS] == ["function", "method", "coroutine function", "block"]
-    for pair in ratios.PAIRS:
-        assert pair.hand() == pair.ours()
-        assert len(ratios.measure(pair, rounds=1, calls=100)) == 2
+    assert [scenario.form.name for scenario in ratios.SCENARIOS] == ["function", "method", "coroutine", "block"]
+    for scenario in ratios.SCENARIOS:
+        assert len(ratios.sides(scenario, Effort(rounds=1, seconds=1e-5))) == 2
     assert len(ratios.import_times(rounds=1)) == 2
 
 
@@ -34,15 +42,53 @@ def test_classifying_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(classifying.measure(rounds=1, calls=1)) == len(classifying.CASES) + 1
 
 
+def test_the_comparison_writes_its_page_and_its_picture(tmp_path: Path) -> None:
+    """One command measures everything that is installed, and writes where it is told to."""
+    done = python(FOLDER / "compare.py", "--quick", "--output", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "results" / "results.md").read_text("utf-8")
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "Success at once",
+        "Two failures, then success",
+        "Exhausted",
+        "The peers' sleep(0)",
+        "Events",
+        "Threads",
+        "Once",
+        "Memory",
+        "How it was measured",
+    ]
+    assert "| **retrywrap** | **" in text
+    assert "</svg>" in (tmp_path / "results" / "ratios.svg").read_text("utf-8")
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that cannot be imported is missing, and nothing else is."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import contenders
+
+    peers = contenders.LIBRARIES.keys() - {"retrywrap"}
+    for module in ("redis", "tenaz", "opnieuw", "google.api_core", "backoff", "retrying", "tenacity", "stamina"):
+        monkeypatch.setitem(sys.modules, module, None)
+    found, missing = contenders.installed()
+    assert [contender.name for contender in found] == ["retrywrap"]
+    assert set(missing) == peers
+
+
 def test_the_benchmarks_run_under_pytest_benchmark() -> None:
-    """One command runs them; here without timing."""
-    command = [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, str(FOLDER / "bench_overhead.py"), str(FOLDER / "bench_classifying.py")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=FOLDER.parent.parent,
+    """Each scenario is there for each contender that can do it; here without timing."""
+    done = python(
+        "-m",
+        "pytest",
+        "-q",
+        "--benchmark-disable",
+        "-p",
+        "no:cacheprovider",
+        FOLDER / "bench_peers.py",
+        FOLDER / "bench_classifying.py",
+        "-k",
+        "retrywrap or seen_before",
     )
-    assert "18 passed" in done.stdout, done.stdout + done.stderr
+    assert " passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr

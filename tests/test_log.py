@@ -480,7 +480,7 @@ def test_a_fork_in_the_midst_of_the_first_event() -> None:
 
 
 def test_a_level_that_is_off_costs_no_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the application's logger filters by level, or the standard library's does, no line is made to be dropped."""
+    """Where the application's logger, or the standard library's, filters by level, no line is made to be dropped."""
     made: list[str] = []
     emit = log.emit
     monkeypatch.setattr(log, "emit", lambda event: (made.append(event.name), emit(event)))
