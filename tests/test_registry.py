@@ -730,3 +730,31 @@ def test_a_buffer_size_out_of_range_is_refused(use: Callable[[Any], object], siz
     with pytest.raises(ValueError, match="from 0 to 4294967295") as caught:
         use(size)
     assert str(size) in str(caught.value)
+
+
+def test_many_events_are_counted_before_anybody_asks() -> None:
+    """What comes in is counted now and then, so that it does not pile up where nobody looks."""
+    mine = Registry(10)
+    one = event()
+    for _ in range(1000):
+        mine.handle(one)
+    assert len(mine._news) < 100
+    assert mine.error_count == 1000
+    assert len(mine._news) == 0
+
+
+def test_recording_waits_for_nobody() -> None:
+    """A thread that fails while another one looks at the registry goes on; what it recorded is there afterwards."""
+    mine = Registry()
+    with mine._lock:
+        thread = threading.Thread(target=lambda: [mine.handle(event()) for _ in range(200)])
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert mine.error_count == len(mine.errors) == 200
+
+
+def test_only_events_are_recorded() -> None:
+    """Anything else is refused at once, with what was expected."""
+    with pytest.raises(TypeError, match="event must be a RetryEvent"):
+        Registry().handle(("retry.scheduled",))  # type: ignore[arg-type]  # to give something else is the point

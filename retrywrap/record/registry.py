@@ -6,16 +6,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
-from retrywrap.decide.events import UNKNOWN_ERROR
+from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
-
-if TYPE_CHECKING:
-    from retrywrap.decide.events import RetryEvent
 
 __all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
 
@@ -24,6 +22,7 @@ _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
 _LARGEST_BUFFER = 2**32 - 1
 _OTHERS = "(others)"
+_MOST_NEWS = 64
 
 wall_clock: Callable[[], float] = time.time
 """Seconds since the epoch, for what is recorded by hand; replaced by the clock that is in force."""
@@ -173,36 +172,60 @@ class Registry:
         self._tallies: dict[str, Any] = {}
         self._by_code: dict[int, int] = {}
         self._last = ErrorRecord()
+        # What came in and is not counted yet. Threads that fail at the same time would wait for each other at a lock,
+        # each time giving the interpreter to another one; to append needs none.
+        self._news: deque[tuple[RetryEvent, str]] = deque()
 
     def handle(self, event: RetryEvent) -> None:
         """Take note of one event.
 
         Args:
             event: The event.
+
+        Raises:
+            TypeError: It is no `RetryEvent`.
         """
+        if not isinstance(event, RetryEvent):
+            raise TypeError(f"event must be a RetryEvent, as listeners get them; got {shown(event)}")
+        self._news.append((event, threading.current_thread().name))
+        if len(self._news) >= _MOST_NEWS and self._lock.acquire(blocking=False):
+            try:
+                self._count_news()
+            finally:
+                self._lock.release()
+
+    def _count_news(self) -> None:
+        """Count what came in, in the order in which it came; called with the lock held."""
+        while self._news:
+            try:
+                event, thread = self._news.popleft()
+            except IndexError:  # a signal handler or a finalizer came between, and has counted it
+                return
+            self._count(event, thread)
+
+    def _count(self, event: RetryEvent, thread: str) -> None:
         name, operation, reason, code, _, _, attempt, _, wait, *_, is_error, is_retry = event
-        record = _record(event) if is_error else None
-        with self._lock:
-            counts = self._operations.get(operation) or self._counts(operation)
-            if is_retry:
-                counts.retries += 1
-            if wait:
-                counts.waited += wait
-            if reason is not None:
-                counts.reasons[reason.value] = counts.reasons.get(reason.value, 0) + 1
-                if attempt == 1:
-                    counts.at_once += 1
-            elif name == UNKNOWN_ERROR:
-                counts.unknown += 1
-            if record is not None:
-                counts.errors += 1
+        record = _record(event, thread) if is_error else None
+        counts = self._operations.get(operation) or self._counts(operation)
+        if is_retry:
+            counts.retries += 1
+        if wait:
+            counts.waited += wait
+        if reason is not None:
+            counts.reasons[reason.value] = counts.reasons.get(reason.value, 0) + 1
+            if attempt == 1:
+                counts.at_once += 1
+        elif name == UNKNOWN_ERROR:
+            counts.unknown += 1
+        if record is not None:
+            counts.errors += 1
+            known = self._by_code.get(code)
+            if known is None and len(self._by_code) >= _MOST_CODES:
+                code = ErrorCode.UNKNOWN
                 known = self._by_code.get(code)
-                if known is None and len(self._by_code) >= _MOST_CODES:
-                    code = ErrorCode.UNKNOWN
-                    known = self._by_code.get(code)
-                self._by_code[code] = (known or 0) + 1
-                self._errors.append(record)
-                self._last = record
+            self._by_code[code] = (known or 0) + 1
+            self._errors.append(record)
+            self._last = record
 
     def declare(self, operation: str) -> None:
         """Make an operation known before it first fails.
@@ -218,7 +241,7 @@ class Registry:
 
     def _declare(self, operation: str, new_tally: Callable[[], Any]) -> Any:
         """Return what counts the operations of this name that succeed at once: made here, where none does yet."""
-        with self._lock:
+        with self._counted():
             self._counts(operation)
             name = operation if operation in self._operations else _OTHERS
             tally = self._tallies.get(name)
@@ -269,12 +292,22 @@ class Registry:
         _check_name(operation)
         event = _by_hand(ErrorCode(int(code)), message, operation)
         publish(event, (self,))
-        return _record(event)
+        return _record(event, threading.current_thread().name)
 
     @property
     def last_error(self) -> ErrorRecord:
         """The newest error; falsy, and "Success" as text, while there is none."""
+        if self._news:
+            with self._counted():
+                return self._last
         return self._last
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Hold the lock, with all that came in counted."""
+        with self._lock:
+            self._count_news()
+            yield
 
     @property
     def error_count(self) -> int:
@@ -289,19 +322,19 @@ class Registry:
     @property
     def errors(self) -> tuple[ErrorRecord, ...]:
         """The newest errors, oldest first."""
-        with self._lock:
+        with self._counted():
             return tuple(self._errors)
 
     @property
     def by_code(self) -> dict[ErrorCode, int]:
         """Failed attempts by code."""
-        with self._lock:
+        with self._counted():
             return {ErrorCode(code): count for code, count in self._by_code.items()}
 
     @property
     def operations(self) -> dict[str, Stats]:
         """Statistics of each operation that is known, by its name."""
-        with self._lock:
+        with self._counted():
             return {name: self._frozen(name, counts) for name, counts in self._operations.items()}
 
     @property
@@ -321,7 +354,7 @@ class Registry:
         """
         if operation is not None:
             _check_name(operation)
-        with self._lock:
+        with self._counted():
             if operation is None:
                 return self._frozen_total()
             if operation in self._operations:
@@ -330,7 +363,7 @@ class Registry:
 
     def snapshot(self) -> Snapshot:
         """Return everything at one moment: immutable, and fit for `json.dumps`."""
-        with self._lock:
+        with self._counted():
             return Snapshot(
                 last_error=_plain(self._last),
                 totals=Snapshot(self._frozen_total()._asdict()),
@@ -341,12 +374,12 @@ class Registry:
 
     def clear_error(self) -> None:
         """Forget the last error; the counters stay, as in the plugin."""
-        with self._lock:
+        with self._counted():
             self._last = ErrorRecord()
 
     def reset(self) -> None:
         """Forget everything but the names of the operations."""
-        with self._lock:
+        with self._counted():
             self._last = ErrorRecord()
             self._errors.clear()
             self._by_code.clear()
@@ -366,7 +399,7 @@ class Registry:
             ValueError: It is negative or has more than 32 bits.
         """
         size = _buffer_size(error_buffer_size)
-        with self._lock:
+        with self._counted():
             self._errors = deque(self._errors, maxlen=size)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -383,7 +416,7 @@ class Registry:
         return self
 
     def __contains__(self, operation: object) -> bool:
-        with self._lock:
+        with self._counted():
             return operation in self._operations
 
     def __iter__(self) -> Iterator[ErrorRecord]:
@@ -408,7 +441,7 @@ def _check_name(operation: object) -> None:
         raise TypeError(f"operation must be a str, the name of an operation; got {shown(operation)}")
 
 
-def _record(event: RetryEvent) -> ErrorRecord:
+def _record(event: RetryEvent, thread: str) -> ErrorRecord:
     fields = (
         event.code,
         event.message,
@@ -416,7 +449,7 @@ def _record(event: RetryEvent) -> ErrorRecord:
         event.attempt,
         event.time,
         event.error_type,
-        threading.current_thread().name,
+        thread,
         event.rule,
         event.reason is not None,
     )
@@ -426,7 +459,6 @@ def _record(event: RetryEvent) -> ErrorRecord:
 def _by_hand(code: ErrorCode, message: str | None, operation: str) -> RetryEvent:
     with importing:
         from retrywrap.classifiers.redact import safe_text
-        from retrywrap.decide.events import RetryEvent
 
     return RetryEvent(
         name=RECORDED,
