@@ -203,9 +203,11 @@ def _kept(function: Callable[[], Any], times: int = 200) -> tuple[int, int]:
     gc.collect()
     gc.disable()
     try:
+        registry.stats()  # which counts what came in, and was kept for that
         before = len(gc.get_objects())
         for _ in range(times):
             function()
+        registry.stats()
         kept = len(gc.get_objects()) - before
     finally:
         gc.enable()

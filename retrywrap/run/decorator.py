@@ -115,10 +115,13 @@ def with_retry(
         raise TypeError(f"name must be a str; got {name!r}")
     with importing:  # loaded by the first decoration, not by the import of the package
         from retrywrap.run.proxy import decorate
-        from retrywrap.run.spec import OperationSpec, unknown_parameter
+        from retrywrap.run.spec import OperationSpec, bare, unknown_parameter
     if unknown:
         raise TypeError(f"with_retry() {unknown_parameter(unknown)}")
+    if given or policy is not None or registry is not default_registry:
+        like = OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line
+    else:
+        like = bare()
     if function is not UNSET:
-        return decorate(function, given, policy, name, registry)
-    OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line
-    return lambda function: decorate(function, given, policy, name, registry)
+        return decorate(function, like, name)
+    return lambda function: decorate(function, like, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+from types import FunctionType
 from typing import Any
 
 from retrywrap.decide.checks import shown
@@ -14,6 +15,7 @@ __all__ = ["core", "is_async", "operation_name", "refuse"]
 
 # The functions that contextlib's decorators put around a generator function all have one code.
 _MAKERS: tuple[Any, ...] = (contextlib.contextmanager, contextlib.asynccontextmanager)
+_GENERATES = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _MANAGERS = {make(iter).__code__ for make in _MAKERS}
 
 
@@ -28,6 +30,8 @@ def core(function: Any) -> Any:
 
 def is_async(function: Any) -> bool:
     """Whether calling it makes a coroutine."""
+    if type(function) is FunctionType and not function.__dict__:  # then nobody has marked it
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(core(function)) or inspect.iscoroutinefunction(function)
 
 
@@ -44,6 +48,9 @@ def operation_name(function: Any) -> str:
 
 def refuse(function: Any) -> None:
     """Raise TypeError for what cannot be retried by calling it again, saying what to do instead."""
+    code = function.__code__ if type(function) is FunctionType else None
+    if code is not None and not code.co_flags & _GENERATES and code not in _MANAGERS:
+        return  # most are of this kind
     if isinstance(function, type) and issubclass(function, BaseException):
         raise TypeError(f"{operation_name(function)} is an exception type: write @with_retry(on={function.__name__})")
     if inspect.iscoroutine(function):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from retrywrap.decide.notes import counted
-from retrywrap.decide.policy import RetryPolicy
-from retrywrap.record.registry import Registry
 from retrywrap.run import drive, native
 from retrywrap.run.calls import awaited, build, build_fast, first_failure
 from retrywrap.run.kinds import is_async, operation_name, refuse
@@ -148,23 +145,27 @@ def _lookup(module: str | None, qualname: str) -> Any:
 
 
 def _rebuild(wrapped: Any, settings: dict[str, Any]) -> Any:
-    return decorate(wrapped, **settings)
+    like = OperationSpec(settings["arguments"], settings["policy"], "", settings["registry"])
+    return decorate(wrapped, like, settings["name"])
 
 
-def decorate(
-    function: Any, arguments: Mapping[str, Any], policy: RetryPolicy | str | None, name: str | None, registry: Registry
-) -> Any:
+def decorate(function: Any, like: OperationSpec, name: str | None) -> Any:
     """Return the proxy for a callable; a classmethod or staticmethod of it for one of those.
+
+    Args:
+        function: The callable.
+        like: The settings, and the policy that they amount to.
+        name: The operation's name; None: the callable's.
 
     Raises:
         TypeError: It cannot be retried by calling it again, or not with this policy.
     """
     if isinstance(function, classmethod | staticmethod):
-        return type(function)(decorate(function.__func__, arguments, policy, name, registry))
+        return type(function)(decorate(function.__func__, like, name))
     refuse(function)
-    spec = OperationSpec(arguments, policy, operation_name(function) if name is None else name, registry)
+    spec = like.of(operation_name(function) if name is None else name)
     _check_fit(function, spec)
-    spec.tally = registry._declare(spec.name, native.new_tally)
+    spec.tally = spec.registry._declare(spec.name, native.new_tally)
     return _proxy(function, spec)
 
 
@@ -178,7 +179,7 @@ def _check_fit(function: Any, spec: OperationSpec) -> None:
             f"attempt_timeout={policy.attempt_timeout:g} needs a coroutine function, and {spec.name} is not one: a "
             "thread cannot be stopped from outside. retrywrap.remaining() inside it tells what is left"
         )
-    if is_async(policy.before_retry):
+    if policy.before_retry is not None and is_async(policy.before_retry):
         raise TypeError(
             f"before_retry of the sync function {spec.name} must be a plain function, not a coroutine function"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from retrywrap.decide.checks import shown
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy, resolve
 from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
+from retrywrap.record.registry import registry as default_registry
 
 __all__ = ["PARAMETERS", "OperationSpec", "unknown_parameter"]
 
@@ -84,10 +86,16 @@ class OperationSpec:
     def named(self, name: str) -> OperationSpec:
         """Return the same under another name."""
         other = OperationSpec.__new__(OperationSpec)
-        for slot in OperationSpec.__slots__:
-            if hasattr(self, slot):  # the policy of one that is named is not known yet
-                setattr(other, slot, getattr(self, slot))
-        other.name = name
+        other.arguments, other.base, other.name, other.registry = self.arguments, self.base, name, self.registry
+        other.simple, other.tally, other._number, other._book = self.simple, self.tally, self._number, self._book
+        if self._book is not None:  # the policy of one that is named is not known yet
+            other._policy = self._policy
+        return other
+
+    def of(self, name: str) -> OperationSpec:
+        """Return the spec of a new operation, with the same settings and, as long as they stay so, the same policy."""
+        other = self.named(name)
+        other._number = next(_numbers)
         return other
 
     def settings(self) -> dict[str, Any]:
@@ -98,6 +106,12 @@ class OperationSpec:
         return (
             f"<{self.name}: {self.policy()!r}>" if not isinstance(self.base, str) else f"<{self.name}: {self.base!r}>"
         )
+
+
+@functools.cache
+def bare() -> OperationSpec:
+    """Return what all operations share that nothing is said of."""
+    return OperationSpec({}, None, "", default_registry)
 
 
 def unknown_parameter(unknown: Iterable[str]) -> str:
