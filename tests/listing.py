@@ -1,21 +1,25 @@
-"""What the default chain says of every exception class that the installed client libraries define.
+"""What the default chain says of every exception class that the installed client libraries define; its tables, whole.
 
-``python tests/listing.py`` prints the page ``docs/reference/clients.md``, for the libraries that are installed.
+``python tests/listing.py`` prints the page ``docs/reference/clients.md``, for the libraries that are installed, and
+``python tests/listing.py tables`` the page ``docs/reference/tables.md``.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import pkgutil
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from retrywrap import Verdict, classify
+from retrywrap.classifiers.tables import families
+from retrywrap.cli import main
 
 LIBRARIES = {  # by the package that is imported: the distribution, whose version is told
     "aiohttp": "aiohttp",
@@ -139,5 +143,25 @@ def page() -> str:
     return "".join(parts)
 
 
+TABLES_HEAD = """# All tables of the classifier
+
+What each rule says, by the class of the error and by the codes that errors carry: what `retrywrap explain --table NAME`
+prints, for all families. The sources (manuals, standards, the clients' own code) stand beside the rows in
+`retrywrap/classifiers/`. Made by `python tests/listing.py tables`.
+"""
+
+
+def tables() -> str:
+    """Return the page of all tables."""
+    parts = [TABLES_HEAD]
+    for name in families():
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            main(["explain", "--table", name])
+        lines = (line.rstrip() for line in printed.getvalue().splitlines())
+        parts.append(f"\n## {name}\n\n```text\n" + "\n".join(lines) + "\n```\n")
+    return "".join(parts)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(tables() if sys.argv[1:] == ["tables"] else page())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import listing
@@ -12,6 +13,7 @@ from retrywrap import ErrorCode, Verdict
 from retrywrap.classifiers.tables import FAMILIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "clients.md"
+TABLES = PAGE.with_name("tables.md")
 INSTALLED = listing.installed()
 
 
@@ -49,3 +51,9 @@ def test_every_library_with_a_table_is_listed() -> None:
         "taos",
     }
     assert roots - alone <= known
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other errnos")
+def test_the_page_of_the_tables_is_what_they_say() -> None:
+    """Whoever changes a row changes the page, which ``python tests/listing.py tables`` writes anew."""
+    assert TABLES.read_text("utf-8") == listing.tables()

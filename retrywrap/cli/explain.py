@@ -137,7 +137,8 @@ def _says(row: Row) -> str:
 def _verdict(verdict: Verdict) -> str:
     retried = "never retried" if verdict.forbid else "retried" if verdict.retryable else "not retried"
     effect = ", surely not applied" if verdict.effect == "none" else ""
-    return f"{verdict.code.name}, {retried}{effect}"
+    throttled = ", asked for less load" if verdict.throttled else ""
+    return f"{verdict.code.name}, {retried}{effect}{throttled}"
 
 
 def _title(error: BaseException | ErrorCode) -> str:
