@@ -457,6 +457,7 @@ def test_google_message_that_is_too_large() -> None:
     text = "CLIENT: Received message larger than max (5000000 vs. 4194304)"
     error = google(429, StatusCode.RESOURCE_EXHAUSTED, message=text)
     assert ruled(error) == ("cloud.google.message_size", False)
+    assert classify(error).code.name == "INVALID_PARAM"
 
 
 def retry_info(seconds: object, nanos: object) -> Any:
@@ -648,6 +649,7 @@ def test_model_hints(library: str, status: int, headers: object, retryable: bool
     """The server says when, and may say whether: its word counts before the status."""
     verdict = classify(answered(library, status, headers))
     assert (verdict.retryable, verdict.retry_after) == (retryable, seconds)
+    assert verdict.code is ({400: ErrorCode.INVALID_PARAM}.get(status) or ErrorCode.NETWORK)
 
 
 def test_model_quota() -> None:

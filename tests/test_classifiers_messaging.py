@@ -270,7 +270,8 @@ def test_kafka_retriable() -> None:
     assert judge(kafka(-195, retriable=False))[1]
     assert judge(kafka(-5000, retriable=False)) == ("UNKNOWN", False, "unknown")
     for number in (-5000, 3):
-        assert classify(kafka(number, retriable=True)).rule == "messaging.kafka.retriable"
+        verdict = classify(kafka(number, retriable=True))
+        assert (verdict.rule, verdict.code.name) == ("messaging.kafka.retriable", "NETWORK")
     assert classify(kafka(7, retriable=True)).rule == "messaging.kafka.7"
 
 
