@@ -101,6 +101,9 @@ def test_aws_throttling(code: str) -> None:
         ("ExpiredToken", 400, ("PERMISSION_DENIED", False, "none")),
         ("ExpiredTokenException", 403, ("PERMISSION_DENIED", False, "none")),
         ("SignatureDoesNotMatch", 403, ("PERMISSION_DENIED", False, "none")),
+        ("Throttling.User", 400, ("NETWORK", True, "none")),
+        ("ThrottlingError", 400, ("NETWORK", True, "none")),
+        ("KMSThrottlingException", 400, ("NETWORK", True, "none")),
         ("Whatever", 429, ("NETWORK", True, "none")),
         ("InternalError", 500, ("UNKNOWN", True, "unknown")),
         ("502", 502, ("NETWORK", True, "unknown")),
@@ -157,16 +160,18 @@ def test_aws_has_retried_already() -> None:
     assert judge(aws("X", 500, MaxAttemptsReached=True, RetryAttempts=4))[0] == "RETRY_EXHAUSTED"
     assert ruled(aws("SlowDown", 503, MaxAttemptsReached=True, RetryAttempts=0)) == ("cloud.botocore.SlowDown", True)
     assert ruled(aws("SlowDown", 503, RetryAttempts=4)) == ("cloud.botocore.SlowDown", True)
+    assert judge(aws("SlowDown", 503, RetryAttempts=4))[2] == "unknown"
+    assert judge(aws("SlowDown", 503, RetryAttempts=0))[2] == "none"
     assert judge(aws("X", 404, MaxAttemptsReached=True, RetryAttempts=4))[0] == "INVALID_PARAM"
 
 
 @pytest.mark.parametrize(
     ("name", "code", "retryable", "effect"),
     [
-        ("EndpointConnectionError", "NETWORK", True, "none"),
-        ("ProxyConnectionError", "NETWORK", True, "none"),
-        ("ConnectionError", "NETWORK", True, "none"),
-        ("ConnectTimeoutError", "TIMEOUT", True, "none"),
+        ("EndpointConnectionError", "NETWORK", True, "unknown"),
+        ("ProxyConnectionError", "NETWORK", True, "unknown"),
+        ("ConnectionError", "NETWORK", True, "unknown"),
+        ("ConnectTimeoutError", "TIMEOUT", True, "unknown"),
         ("ReadTimeoutError", "TIMEOUT", True, "unknown"),
         ("ConnectionClosedError", "CONNECTION_LOST", True, "unknown"),
         ("ResponseStreamingError", "CONNECTION_LOST", True, "unknown"),
@@ -521,7 +526,7 @@ def azure(status: object, headers: object = None, cls: type[Any] = HttpResponseE
     ("status", "expected"),
     [
         (408, ("TIMEOUT", True, "unknown")),
-        (429, ("NETWORK", True, "none")),
+        (429, ("NETWORK", True, "unknown")),
         (500, ("UNKNOWN", True, "unknown")),
         (502, ("NETWORK", True, "unknown")),
         (503, ("NETWORK", True, "unknown")),
@@ -560,8 +565,8 @@ def test_azure_hints(headers: object, seconds: float | None) -> None:
 @pytest.mark.parametrize(
     ("name", "base", "code", "retryable", "effect"),
     [
-        ("ServiceRequestError", AzureError, "NETWORK", True, "none"),
-        ("ServiceRequestTimeoutError", ServiceRequestError, "TIMEOUT", True, "none"),
+        ("ServiceRequestError", AzureError, "NETWORK", True, "unknown"),
+        ("ServiceRequestTimeoutError", ServiceRequestError, "TIMEOUT", True, "unknown"),
         ("ServiceResponseError", AzureError, "CONNECTION_LOST", True, "unknown"),
         ("ServiceResponseTimeoutError", ServiceResponseError, "TIMEOUT", True, "unknown"),
         ("IncompleteReadError", HttpResponseError, "CONNECTION_LOST", True, "unknown"),
@@ -586,7 +591,7 @@ def test_azure_says_why() -> None:
     assert judge(make(ServiceResponseError, inner_exception=REFUSED)) == ("NETWORK", True, "unknown")
     assert judge(make(AzureError, inner_exception=TimeoutError())) == ("TIMEOUT", True, "unknown")
     login = fake("azure.core.exceptions.ClientAuthenticationError", HttpResponseError)
-    assert judge(azure(429, cls=login)) == ("NETWORK", True, "none")
+    assert judge(azure(429, cls=login)) == ("NETWORK", True, "unknown")
 
 
 # ---- openai, anthropic

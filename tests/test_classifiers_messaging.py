@@ -209,6 +209,8 @@ def test_kombu() -> None:
         False,
     )
     assert judge(fake("kombu.exceptions.NotBoundError")())[:2] == ("INVALID_PARAM", False)
+    full = fake("kombu.exceptions.ConnectionLimitExceeded", fake("kombu.exceptions.LimitExceeded"))
+    assert judge(full(10)) == ("TIMEOUT", True, "none")
 
 
 # ---- confluent-kafka

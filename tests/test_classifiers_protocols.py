@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from retrywrap import with_retry
 from retrywrap.classifiers import Verdict, classify
+from retrywrap.testing import VirtualClock
 
 
 @contextlib.contextmanager
@@ -175,6 +177,28 @@ def test_smtp_replies(reply: bytes, code: str, retryable: bool, rule: str) -> No
     assert error.errno is None
     assert judge(error) == (code, retryable, rule)
     assert classify(error).effect == "none"
+
+
+def test_smtp_end_of_a_block() -> None:
+    """The mail was accepted, and then the end of the ``with`` block was answered badly: it must not be sent again."""
+    mails: list[int] = []
+    taken = (*[b"250 ok\r\n"] * 3, b"354 go on\r\n", b"", b"250 taken\r\n")
+
+    def send() -> None:
+        try:
+            error = smtp(*HELLO, *taken, b"421 bye\r\n", then=block)
+        finally:
+            mails.append(1)
+        raise error
+
+    def block(client: smtplib.SMTP) -> None:
+        with client:
+            mail(client)
+
+    with VirtualClock(), pytest.raises(smtplib.SMTPResponseException) as caught:
+        with_retry(max=3, interval=1, idempotent=False)(send)()
+    assert (type(caught.value), len(mails)) == (smtplib.SMTPResponseException, 1)
+    assert judge(caught.value) == ("NETWORK", True, "smtplib.4xx")
 
 
 def test_smtp_login() -> None:

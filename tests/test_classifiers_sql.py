@@ -269,6 +269,14 @@ TEXTS = [
     ("server closed the connection unexpectedly\n", "CONNECTION_LOST", True, "unknown", "lost"),
     ("consuming input failed: server closed the connection unexpectedly", "CONNECTION_LOST", True, "unknown", "lost"),
     ("SSL SYSCALL error: EOF detected\n", "CONNECTION_LOST", True, "unknown", "lost"),
+    # psycopg 3 over TLS, with OpenSSL 3, when the server's process was killed.
+    (
+        "consuming input failed: SSL error: unexpected eof while reading",
+        "CONNECTION_LOST",
+        True,
+        "unknown",
+        "lost",
+    ),
     ("SSL connection has been closed unexpectedly\n", "CONNECTION_LOST", True, "unknown", "lost"),
     ("could not send data to server: Broken pipe\n", "CONNECTION_LOST", True, "unknown", "lost"),
     ("terminating connection due to administrator command\n", "CONNECTION_LOST", True, "unknown", "lost"),

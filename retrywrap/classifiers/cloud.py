@@ -6,12 +6,13 @@ their retries off, and these rows decide.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import call, exact_int, key_of, lineage, read
 from retrywrap.classifiers.http import by_status, parse_retry_after
-from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, each, inside, never, table
+from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, by_code, each, inside, never, table
 from retrywrap.classifiers.rpc import NEVER_AGAIN, retry_delay, server_hint, status_name
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
@@ -53,9 +54,7 @@ def _hinted(verdict: Verdict, hint: float | None) -> Verdict:
 
 def _named(library: str, *parts: tuple[Verdict, str]) -> Mapping[str, Verdict]:
     """Return verdicts by the names that stand beside them, each with a rule."""
-    return {
-        name: verdict._replace(rule=f"cloud.{library}.{name}") for verdict, names in parts for name in names.split()
-    }
+    return by_code(f"cloud.{library}", *((verdict, names.split()) for verdict, names in parts))
 
 
 # The service's own code counts before the status: a RequestTimeout comes as 400, and so do most throttlings.
@@ -77,6 +76,9 @@ _SERVICE_CODES = _named(
         "NotAuthorized OptInRequired SignatureDoesNotMatch UnauthorizedOperation UnrecognizedClientException",
     ),
 )
+# Services give the word a tail, or a name of their own before it.
+_THROTTLING = re.compile(r"Throttling.*|.*ThrottlingException")
+_throttling = _THROTTLED._replace(rule="cloud.botocore.Throttling*")
 _AWS_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
@@ -92,29 +94,30 @@ def _by_service_code(error: Any) -> Verdict | None:
     verdict = None
     if type(code) is str and len(code) <= _LONGEST_CODE:
         # Within an event stream the same codes begin with a small letter.
-        verdict = _SERVICE_CODES.get(code[:1].upper() + code[1:])
+        name = code[:1].upper() + code[1:]
+        verdict = _SERVICE_CODES.get(name) or (_throttling if _THROTTLING.fullmatch(name) else None)
     headers = _item(metadata, "HTTPHeaders")
     if verdict is None:
         verdict = _listed("botocore", _AWS_STATUSES, _item(metadata, "HTTPStatusCode"), headers)
     elif headers is not None:
         verdict = _hinted(verdict, parse_retry_after(headers))
-    if verdict is not None and verdict.retryable and _has_retried(metadata):
+    if verdict is None or not verdict.retryable or not exact_int(_item(metadata, "RetryAttempts")):
+        return verdict
+    if _item(metadata, "MaxAttemptsReached") is True:
         return never(ErrorCode.RETRY_EXHAUSTED, rule="cloud.botocore.MaxAttemptsReached")
-    return verdict
+    return verdict._replace(effect="unknown")  # the client has tried before, and only the last attempt is told
 
 
-def _has_retried(metadata: object) -> bool:
-    attempts = exact_int(_item(metadata, "RetryAttempts"))
-    return _item(metadata, "MaxAttemptsReached") is True and attempts is not None and attempts > 0
+def _in_kwargs(default: Verdict) -> Through:
+    """Return an entry that looks for the error which botocore has put into its text.
 
+    botocore tries again by itself, and only the last attempt is told: an earlier one may have lost its reply.
+    """
 
-def _in_kwargs(default: Verdict | None) -> Through:
-    """Return an entry that looks for the error which botocore has put into its text."""
-
-    def through(error: Any, look: Look) -> Verdict | None:
-        """What the error inside says."""
+    def through(error: Any, look: Look) -> Verdict:
+        """What the error inside says; an earlier attempt of the client's own may have had an effect."""
         inner = _item(read(error, "kwargs"), "error")
-        return look(inner, "error") or default
+        return (look(inner, "error") or default)._replace(effect="unknown")
 
     return Through(through)
 
@@ -140,8 +143,8 @@ _BOTOCORE: Mapping[str, Entry] = {
     "botocore.EndpointConnectionError": _in_kwargs(_UNREACHED),
     "botocore.ProxyConnectionError": _in_kwargs(_UNREACHED),
     "botocore.SSLError": _in_kwargs(_INVALID),
-    "botocore.ConnectTimeoutError": _NOT_SENT,
-    "botocore.ConnectionError": _UNREACHED,
+    "botocore.ConnectTimeoutError": _TIMEOUT,
+    "botocore.ConnectionError": again(ErrorCode.NETWORK),
     "botocore.ReadTimeoutError": _TIMEOUT,
     "botocore.ConnectionClosedError": _LOST,
     "botocore.ResponseStreamingError": _LOST,
@@ -263,7 +266,10 @@ _AZURE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 def _by_azure(error: Any) -> Verdict | None:
     """What the HTTP status says (status_code)."""
-    return _listed("azure", _AZURE_STATUSES, read(error, "status_code"), read(read(error, "response"), "headers"))
+    headers = read(read(error, "response"), "headers")
+    verdict = _listed("azure", _AZURE_STATUSES, read(error, "status_code"), headers)
+    # The client's own RetryPolicy may have tried before, and only the last attempt is told.
+    return verdict._replace(effect="unknown") if verdict is not None and verdict.retryable else verdict
 
 
 def _by_azure_login(error: Any) -> Verdict:
@@ -276,11 +282,20 @@ def _azure_answer(error: Any, look: Look) -> Verdict:
     return (look(read(error, "inner_exception"), "inner_exception") or _LOST)._replace(effect="unknown")
 
 
-# Source: azure/core/exceptions.py. aiohttp's errors after sending come as ServiceRequestError too, so that the error
-# inside has the word on the effect.
+def _azure_request(default: Verdict) -> Through:
+    """Return an entry for what was not sent, this time: the client's own RetryPolicy may have lost a reply before."""
+
+    def through(error: Any, look: Look) -> Verdict:
+        """What the error inside says; an earlier attempt of the client's own may have had an effect."""
+        return (look(read(error, "inner_exception"), "inner_exception") or default)._replace(effect="unknown")
+
+    return Through(through)
+
+
+# Source: azure/core/exceptions.py.
 _AZURE: Mapping[str, Entry] = {
-    "azure.ServiceRequestTimeoutError": inside("inner_exception", default=_NOT_SENT),
-    "azure.ServiceRequestError": inside("inner_exception", default=_UNREACHED),
+    "azure.ServiceRequestTimeoutError": _azure_request(_TIMEOUT),
+    "azure.ServiceRequestError": _azure_request(again(ErrorCode.NETWORK)),
     "azure.ServiceResponseTimeoutError": _TIMEOUT,
     "azure.ServiceResponseError": Through(_azure_answer),
     "azure.IncompleteReadError": _LOST,

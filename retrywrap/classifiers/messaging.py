@@ -11,7 +11,20 @@ from typing import Any
 
 from retrywrap.classifiers.guard import call, exact_int, key_of, read
 from retrywrap.classifiers.http import by_attributes, by_status
-from retrywrap.classifiers.rows import UNKNOWN, Codes, Entry, Look, Through, again, combine, each, inside, never, table
+from retrywrap.classifiers.rows import (
+    UNKNOWN,
+    Codes,
+    Entry,
+    Look,
+    Through,
+    again,
+    by_code,
+    combine,
+    each,
+    inside,
+    never,
+    table,
+)
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
@@ -37,11 +50,7 @@ _UNCLEAR = never(ErrorCode.UNKNOWN)
 
 def _numbered(library: str, *parts: tuple[Verdict, tuple[int, ...]]) -> Mapping[int | None, Verdict]:
     """Return verdicts by the numbers that stand beside them, each with a rule."""
-    return {
-        number: verdict._replace(rule=f"messaging.{library}.{number}")
-        for verdict, numbers in parts
-        for number in numbers
-    }
+    return by_code(f"messaging.{library}", *parts)
 
 
 def _first(error: object) -> Any:
@@ -137,6 +146,7 @@ _AMQP: Mapping[str, Entry] = {
     "amqp.IrrecoverableChannelError": _INVALID,
     "amqp.MessageNacked": _NACKED,
     "kombu.OperationalError": inside("__cause__", default=again(ErrorCode.NETWORK)),
+    "kombu.LimitExceeded": _NOT_SENT,
     "kombu.DecodeError": _CORRUPT,
     **each("kombu", "SerializationError SerializerNotInstalled NotBoundError MessageStateError", _INVALID),
 }
@@ -150,7 +160,7 @@ _KAFKA = _numbered(
     (again(ErrorCode.NETWORK), (-195, -187, 20)),
     (_LOST, (13,)),
     (_TIMEOUT, (-192, -185, 7)),
-    (_THROTTLED, (89,)),
+    (_THROTTLED, (-184, 89)),
     (_DENIED, (-181, -169, 29, 30, 31, 33, 53, 58, 65)),
     (_REFUSED, (-193, -190, -188, -186, 2, 3, 10, 17, 18, 35, 36)),
     (_CORRUPT, (-199, -198, -160, -159)),
@@ -274,6 +284,7 @@ def _every_address(error: Any, look: Look) -> Verdict | None:
 # Source: paramiko/transport.py. The first is what a server says that has too many logins under way (MaxStartups).
 _SSH_TEXTS: tuple[tuple[str, Verdict], ...] = (
     ("Error reading SSH protocol banner", _NEVER_OPENED._replace(rule="messaging.paramiko.banner")),
+    ("Server connection dropped", _LOST._replace(rule="messaging.paramiko.dropped")),
     ("SSH session not active", _USELESS._replace(rule="messaging.paramiko.not_active")),
     ("No existing session", _USELESS._replace(rule="messaging.paramiko.not_active")),
     ("Channel is not open", _USELESS._replace(rule="messaging.paramiko.not_active")),

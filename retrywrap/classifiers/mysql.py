@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read, text_of
-from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, never, table
+from retrywrap.classifiers.rows import Codes, Entry, Look, Through, again, by_code, never, table
 from retrywrap.classifiers.sqlstate import BY_SQLSTATE, state_reader
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
@@ -75,11 +75,7 @@ def _client(library: str, carrier: str, reasons: str = "") -> Mapping[str, Entry
         reasons: The class whose row looks for the reason why there is no connection: a base of the class Error, or one
             that is derived from it. To look inside costs as much as all the rest, so that no other row does.
     """
-    rows = {
-        int(number): verdict._replace(rule=f"sql.{library}.{number}")
-        for verdict, numbers in _BY_NUMBER
-        for number in numbers.split()
-    }
+    rows = by_code(f"sql.{library}", *((verdict, map(int, numbers.split())) for verdict, numbers in _BY_NUMBER))
     by_state = state_reader(f"sql.{library}", "sqlstate")
     closed = _CLOSED._replace(rule=f"sql.{library}.closed")
     full = rows[1203]._replace(rule=f"sql.{library}.1226")

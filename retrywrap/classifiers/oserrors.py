@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read
-from retrywrap.classifiers.rows import Codes, Entry, again, combine, never, table
+from retrywrap.classifiers.rows import Codes, Entry, again, by_code, combine, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
@@ -37,9 +37,8 @@ _BY_NAME: tuple[tuple[Verdict, str], ...] = (
 )
 # A system lacks some of the names.
 _BY_NUMBER: Mapping[int, Verdict] = {
-    getattr(errno, name): verdict._replace(rule=f"stdlib.errno.{name}")
-    for verdict, names in _BY_NAME
-    for name in names.split()
+    getattr(errno, name): verdict
+    for name, verdict in by_code("stdlib.errno", *((verdict, names.split()) for verdict, names in _BY_NAME)).items()
     if hasattr(errno, name)
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from retrywrap.classifiers.guard import exact_int
-from retrywrap.classifiers.rows import UNKNOWN, Codes, Row, again, never
+from retrywrap.classifiers.rows import UNKNOWN, Codes, Row, again, by_code, never
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
@@ -31,7 +31,7 @@ _TIMEOUT = again(ErrorCode.TIMEOUT)
 
 
 def _rows(*groups: tuple[Verdict, str]) -> Mapping[int, Verdict]:
-    return {int(status): verdict for verdict, statuses in groups for status in statuses.split()}
+    return by_code("program", *((verdict, map(int, statuses.split())) for verdict, statuses in groups))
 
 
 # Sources: sysexits(3), and each program's manual.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from retrywrap.classifiers.guard import exact_int, read
+from retrywrap.classifiers.guard import exact_int, key_of, read
 from retrywrap.classifiers.http import BY_STATUS, by_status
 from retrywrap.classifiers.rows import Codes, Entry, again, combine, inside, never, table
 from retrywrap.classifiers.verdict import Verdict
@@ -42,8 +42,11 @@ def _by_reply(code: object) -> Verdict | None:
 
 
 def _by_smtp_code(error: Any) -> Verdict | None:
-    """What the reply says (smtp_code)."""
-    return _by_reply(read(error, "smtp_code"))
+    """What the reply says (smtp_code); of a command that is not told, it may come after the mail was accepted."""
+    verdict = _by_reply(read(error, "smtp_code"))
+    # The end of a with block sends QUIT, and raises the plain class where that is answered otherwise than expected.
+    untold = key_of(type(error))[1] == "smtplib.SMTPResponseException"
+    return verdict._replace(effect="unknown") if verdict is not None and untold else verdict
 
 
 def _by_recipients(error: Any) -> Verdict | None:

@@ -18,6 +18,7 @@ __all__ = [
     "Row",
     "Through",
     "again",
+    "by_code",
     "combine",
     "each",
     "error_context",
@@ -111,6 +112,26 @@ def each(root: str, names: str, entry: Entry) -> dict[str, Entry]:
         entry: What to say of them.
     """
     return {f"{root}.{name}": entry for name in names.split()}
+
+
+def by_code(prefix: str, *parts: tuple[Verdict, Iterable[Any]]) -> dict[Any, Verdict]:
+    """Return verdicts by code, each with a rule.
+
+    Args:
+        prefix: Put before the code, with a dot, to make the rule's name.
+        *parts: A verdict, and the codes that mean it.
+
+    Raises:
+        ValueError: The table contradicts itself: a code stands in it twice, or a verdict says two things at once.
+    """
+    rows: dict[Any, Verdict] = {}
+    for verdict, codes in parts:
+        for code in codes:
+            if code in rows:
+                raise ValueError(f"{prefix}.{code} stands in the table twice")
+            _check_constant(f"{prefix}.{code}", verdict)
+            rows[code] = verdict._replace(rule=f"{prefix}.{code}")
+    return rows
 
 
 def table(*parts: Mapping[str, Entry], prefix: str = "", tier: int = 0) -> dict[str, Row]:

@@ -100,6 +100,7 @@ _TEXTS: tuple[tuple[str, Verdict, tuple[str, ...]], ...] = (
             "server closed the connection unexpectedly",
             "SSL connection has been closed unexpectedly",
             "SSL SYSCALL error",
+            "unexpected eof while reading",
             "terminating connection",
             "could not receive data from server",
             "could not send data to server",

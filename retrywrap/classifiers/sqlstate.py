@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import read
-from retrywrap.classifiers.rows import again, never
+from retrywrap.classifiers.rows import again, by_code, never
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
@@ -23,7 +23,7 @@ _BY_STATE: tuple[tuple[Verdict, str], ...] = (
     (again(ErrorCode.TIMEOUT, "none"), "55P03"),
     # A user's cancel and a statement that ran out of time look the same, and the former must not be undone.
     (never(ErrorCode.TIMEOUT), "57014"),
-    (again(ErrorCode.CONNECTION_LOST), "57P01 57P02 57P05 25P03 08000 08003 08006"),
+    (again(ErrorCode.CONNECTION_LOST), "57P01 57P02 57P05 25P03 25P04 08000 08003 08006"),
     (again(ErrorCode.NETWORK, "none"), "57P03 08001"),
     (again(ErrorCode.NETWORK, "none", throttled=True), "53300"),
     # "Resolution unknown": the commit may have gone through.
@@ -48,11 +48,7 @@ BY_SQLSTATE: Mapping[str, Verdict] = {
 
 
 def _rows(prefix: str) -> Mapping[str, Verdict]:
-    return {
-        state: verdict._replace(rule=f"{prefix}.{state}")
-        for verdict, states in (*_BY_STATE, *_BY_CLASS)
-        for state in states.split()
-    }
+    return by_code(prefix, *((verdict, states.split()) for verdict, states in (*_BY_STATE, *_BY_CLASS)))
 
 
 def state_reader(prefix: str, *names: str) -> Callable[[Any], Verdict | None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +16,7 @@ from retrywrap.codes import ErrorCode
 __all__ = ["CODES", "TABLE"]
 
 _MOST_LEAVES = 1000
+_MOST_LOOKS = 200_000
 _MOST_FILES = 1000
 _MOST_FRAMES = 10_000
 
@@ -32,25 +32,34 @@ _exceptions = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 def _every_leaf(error: BaseExceptionGroup[Any], look: Look) -> Verdict:
     """Judge a group by all the errors in it: an unknown one makes it unknown."""
-    leaves = list(islice(_leaves(error), _MOST_LEAVES + 1))
-    if len(leaves) > _MOST_LEAVES:
+    leaves = _leaves(error)
+    if leaves is None:
         return UNKNOWN
     return combine(look(leaf, "exceptions") or UNKNOWN for leaf in leaves)
 
 
-def _leaves(error: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    """Yield each error in a group once, those of the groups in it included."""
+def _leaves(error: BaseExceptionGroup[Any]) -> list[BaseException] | None:
+    """Return each error in a group once, those of the groups in it included; None where there are too many."""
     pending: list[BaseException] = [error]
     seen: set[int] = set()
-    while pending:
+    found: list[BaseException] = []
+    for _ in range(_MOST_LOOKS):  # groups may share their members: there may be few errors, and many ways to them
+        if not pending:
+            return found
         current = pending.pop()
         if id(current) in seen:
             continue
         seen.add(id(current))
         if issubclass(type(current), BaseExceptionGroup):
-            pending.extend(reversed(_exceptions(current)))
+            members = _exceptions(current)
+            if len(members) > _MOST_LEAVES:
+                return None
+            pending.extend(reversed(members))
         else:
-            yield current
+            found.append(current)
+            if len(found) > _MOST_LEAVES:
+                return None
+    return None
 
 
 # The result code's lowest byte is the primary code. Source: https://sqlite.org/rescode.html
@@ -111,7 +120,7 @@ def _by_files(error: Any) -> Verdict | None:
 
 
 _READERS = frozenset({"_compression", "bz2", "compression", "gzip", "lzma", "zipfile"})
-_TALKERS = frozenset({"ftplib", "multiprocessing"})
+_TALKERS = frozenset({"ftplib", "multiprocessing", "paramiko"})
 
 
 def _by_raiser(error: BaseException) -> Verdict | None:

@@ -19,6 +19,7 @@ from retrywrap.classifiers.rows import (
     Look,
     Through,
     again,
+    by_code,
     combine,
     error_context,
     follows_context,
@@ -119,19 +120,16 @@ def _by_redis_connection(error: Any, look: Look) -> Verdict:
     return _with_effect(verdict, "none" if _unsent(error) else "unknown")
 
 
-_REPLIES: Mapping[str, Verdict] = {
-    word: verdict._replace(rule=f"stores.redis.{word}")
-    for verdict, words in (
-        (_UNREACHED, "BUSY CLUSTERDOWN LOADING MASTERDOWN NOREPLICAS TRYAGAIN"),
-        # The server refuses writes because it could not save the data: somebody has to look at its disk.
-        (never(ErrorCode.FILE_IO), "MISCONF"),
-        (never(ErrorCode.MEMORY_ALLOC), "OOM"),
-        # The connection leads to a replica, and so does each later command on it.
-        (never(ErrorCode.CONNECTION_LOST), "READONLY"),
-        (_DENIED, "NOAUTH NOPERM WRONGPASS"),
-    )
-    for word in words.split()
-}
+_REPLIES: Mapping[str, Verdict] = by_code(
+    "stores.redis",
+    (_UNREACHED, ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN")),
+    # The server refuses writes because it could not save the data: somebody has to look at its disk.
+    (never(ErrorCode.FILE_IO), ("MISCONF",)),
+    (never(ErrorCode.MEMORY_ALLOC), ("OOM",)),
+    # The connection leads to a replica, and so does each later command on it.
+    (never(ErrorCode.CONNECTION_LOST), ("READONLY",)),
+    (_DENIED, ("NOAUTH", "NOPERM", "WRONGPASS")),
+)
 
 _WRONG = never(ErrorCode.INVALID_PARAM, rule="stores.redis.ResponseError")
 
@@ -202,23 +200,20 @@ _LABEL = "stores.pymongo."
 _COMMIT_UNKNOWN = never(ErrorCode.UNKNOWN, rule=f"{_LABEL}UnknownTransactionCommitResult")
 _OVERLOADED = again(ErrorCode.NETWORK, rule=f"{_LABEL}SystemOverloadedError", throttled=True)
 
-_MONGO_CODES: Mapping[int, Verdict] = {
-    number: verdict._replace(rule=f"stores.pymongo.{number}")
-    for verdict, numbers in (
-        (_UNREACHED, (6, 7, 134, 10058, 10107, 13435, 13436)),
-        (_LOST, (91, 189, 9001, 11600, 11602)),
-        (_TIMEOUT, (89, 262)),
-        # 50: a limit that the request itself set. 64: written, and not yet replicated.
-        (never(ErrorCode.TIMEOUT), (50, 64)),
-        (_DENIED, (11, 13, 18, 31, 33, 8000)),
-        (never(ErrorCode.DISK_FULL), (14031,)),
-        (never(ErrorCode.MEMORY_ALLOC), (39, 146)),
-        (_INVALID, (2, 4, 9, 14, 20, 22, 26, 48, 52, 59, 66, 72, 73, 79, 100, 121, 10334, 11000, 11001)),
-        # The cursor is gone, and the results with it that were read: only the whole query can be asked again.
-        (never(ErrorCode.NOT_INITIALIZED), (43,)),
-    )
-    for number in numbers
-}
+_MONGO_CODES: Mapping[int, Verdict] = by_code(
+    "stores.pymongo",
+    (_UNREACHED, (6, 7, 134, 10058, 10107, 13435, 13436)),
+    (_LOST, (91, 189, 9001, 11600, 11602)),
+    (_TIMEOUT, (89, 262)),
+    # 50: a limit that the request itself set. 64: written, and not yet replicated.
+    (never(ErrorCode.TIMEOUT), (50, 64)),
+    (_DENIED, (11, 13, 18, 31, 33, 8000)),
+    (never(ErrorCode.DISK_FULL), (14031,)),
+    (never(ErrorCode.MEMORY_ALLOC), (39, 146)),
+    (_INVALID, (2, 4, 9, 14, 20, 22, 26, 48, 52, 59, 66, 72, 73, 79, 100, 121, 10334, 11000, 11001)),
+    # The cursor is gone, and the results with it that were read: only the whole query can be asked again.
+    (never(ErrorCode.NOT_INITIALIZED), (43,)),
+)
 
 
 def _labelled(error: object, label: str) -> bool:
