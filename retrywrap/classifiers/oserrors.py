@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read
+from retrywrap.classifiers.http import by_proxy_status
 from retrywrap.classifiers.rows import Codes, Entry, again, combine, never, table
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
@@ -45,11 +46,13 @@ _BY_NUMBER: Mapping[int, Verdict] = {
 
 
 def _by_errno(error: OSError) -> Verdict | None:
-    """What its errno says, where it has one."""
+    """What its errno says, where it has one; else the status of a proxy that http.client asked for a tunnel."""
     given = read(error, "errno")
     number = None if given is None else exact_int(given)
     if number is None:
-        return by_numbers(read(error, "args"), "Multiple exceptions: ")
+        args = read(error, "args")
+        tunnel = by_proxy_status(args[0], "Tunnel connection failed: ") if type(args) is tuple and args else None
+        return tunnel or by_numbers(args, "Multiple exceptions: ")
     return _BY_NUMBER.get(number)
 
 
