@@ -85,6 +85,9 @@ def effect(error: Exception) -> str:
         ("aiohttp.client._request", "history, method, retry_persistent_connection = [], 'get', False", "unknown"),
         ("aiohttp.client._request", "history, method, retry_persistent_connection = [], 'POST', False", "none"),
         ("aiohttp.client._request", "history, method, retry_persistent_connection = [], None, False", "unknown"),
+        ("xmlrpc.client.request", "i = 0", "none"),
+        ("xmlrpc.client.request", "i = 1", "unknown"),
+        ("xmlrpc.client.request", "pass", "unknown"),
         ("urllib3.connectionpool.urlopen", "pass", "none"),
         ("urllib3.connectionpool.urlopen", "if not again: urlopen(error, 1)", "unknown"),
         ("urllib3.poolmanager.urlopen", "if not again: urlopen(error, 1)", "unknown"),
@@ -235,3 +238,5 @@ def test_tunnels_of_aiohttp() -> None:
 def test_answers_after_a_redirection(history: object, expected: str) -> None:
     """What an answer says of its own request says nothing of the requests before it."""
     assert effect(holding(fake("somebody.Error")("x"), status_code=429, history=history)) == expected
+    tries = holding(Exception(), history=history)
+    assert effect(holding(fake("somebody.Error")("x"), status_code=429, retries=tries)) == expected

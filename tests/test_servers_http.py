@@ -7,6 +7,7 @@ import http.client
 import importlib
 import socket
 import urllib.request
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,36 @@ def test_requests_with_tries_of_its_own(answered: int | None, effect: str, close
         with last_words(answered) as (port, _):
             verdict = send(port)
     assert (verdict.code.name, verdict.retryable, verdict.effect) == ("NETWORK", True, effect)
+
+
+def test_urllib3_returns_a_refusal_after_a_redirection(server: Web) -> None:
+    """A status that is returned says no more of the request before than one that is raised."""
+    server.answers["/pay"] = (303, {"Location": "/throttled"})
+    with load("urllib3").PoolManager() as pool:
+        for path, effect in (("/pay", "unknown"), ("/throttled", "none")):
+            verdict = classify(pool.request("POST", server.url(path), body=BODY))
+            assert (verdict.rule, verdict.retryable, verdict.effect) == ("http.429", True, effect)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_xmlrpc_sends_again(lost: bool, closed: int) -> None:
+    """It sends a call a second time where the server hangs up, and shows only what came of that."""
+
+    def call(port: int) -> Verdict:
+        with (
+            xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}/") as proxy,
+            pytest.raises(ConnectionRefusedError) as info,
+        ):
+            proxy.pay(5)
+        return classify(info.value)
+
+    if lost:
+        with last_words() as (port, requests):
+            verdict = call(port)
+        assert len(requests) == 1
+    else:
+        verdict = call(closed)
+    assert (verdict.code.name, verdict.retryable, verdict.effect) == ("NETWORK", True, "unknown" if lost else "none")
 
 
 def test_aiohttp_sends_again_on_a_new_connection() -> None:

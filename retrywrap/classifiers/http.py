@@ -109,8 +109,10 @@ def by_attributes(thing: object) -> Verdict | None:
 
 def _unless_redirected(carrier: object, verdict: Verdict) -> Verdict:
     """Return the verdict on an answer; where a redirection led to it, the request before may have been applied."""
-    history = read(carrier, "history")
-    return verdict._replace(effect="unknown") if type(history) in (list, tuple) and history else verdict
+    for history in (read(carrier, "history"), read(read(carrier, "retries"), "history")):  # the latter is urllib3's
+        if type(history) in (list, tuple) and history:
+            return verdict._replace(effect="unknown")
+    return verdict
 
 
 def _method(*carriers: object) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from retrywrap.classifiers.guard import exact_int, read
 from retrywrap.classifiers.http import by_proxy_status
 from retrywrap.classifiers.rows import Codes, Entry, again, combine, never, table
+from retrywrap.classifiers.tries import unless_sent_before
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
@@ -130,7 +131,7 @@ _BY_TYPE: Mapping[str, Entry] = {
 
 TABLE = {
     **table(_NO_FILES, prefix="stdlib.", tier=1),
-    **table({"builtins.OSError": _by_errno}, prefix="stdlib.", tier=2),
+    **table({"builtins.OSError": unless_sent_before(_by_errno)}, prefix="stdlib.", tier=2),
     **table(_BY_TYPE, prefix="stdlib.", tier=3),
 }
 """Rows of the classes that the operating system's errors come in."""

@@ -84,7 +84,7 @@ _ENTRIES: Mapping[str, Entry] = {
     "urllib.HTTPError": unless_sent_before(_by_urllib),
     "urllib.ContentTooShortError": _LOST,
     "urllib.URLError": unless_sent_before(inside("reason")),
-    "xmlrpc.ProtocolError": _by_xmlrpc,
+    "xmlrpc.ProtocolError": unless_sent_before(_by_xmlrpc),
     "smtplib.SMTPServerDisconnected": _by_connection,
     "smtplib.SMTPRecipientsRefused": _by_recipients,
     "smtplib.SMTPResponseException": _by_smtp_code,

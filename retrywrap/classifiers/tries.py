@@ -6,7 +6,7 @@ fails with the same "refused" as one that was never sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -22,14 +22,6 @@ _MOST_EARLIER = 100
 
 # By module and function. Running at all, they handle an answer.
 _AFTER_AN_ANSWER = frozenset({("requests.sessions", "resolve_redirects"), ("urllib.request", "http_error_302")})
-# Loops, with the answers that came before in the local variable "history".
-_LOOPS = frozenset(
-    {
-        ("aiohttp.client", "_request"),
-        ("httpx._client", "_send_handling_redirects"),
-        ("httpx2._client", "_send_handling_redirects"),
-    }
-)
 # They call themselves for the next request.
 _RECURSIVE = frozenset({("urllib3.connectionpool", "urlopen"), ("urllib3.poolmanager", "urlopen")})
 _INCREMENT = ("urllib3.util.retry", "increment")
@@ -103,7 +95,7 @@ def _sent_before(error: object) -> bool:
         return True
     entered: dict[CodeType, FrameType] = {}
     for place, frame in _frames(error):
-        if place in _AFTER_AN_ANSWER or (place in _LOOPS and not _is_first(frame)):
+        if place in _AFTER_AN_ANSWER or (place in _LOOPS and not _LOOPS[place](frame)):
             return True
         if place in _RECURSIVE:
             # A proxy's manager calls its base's function of the same name, and an error that is raised anew comes
@@ -115,14 +107,33 @@ def _sent_before(error: object) -> bool:
     return False
 
 
-def _is_first(frame: FrameType) -> bool:
+def _nothing_answered(frame: FrameType) -> bool:
+    """Return whether no answer has come: the client keeps those that it was redirected by."""
     history = _local(frame, "history")
-    if type(history) is not list or history:
-        return False
-    method = _local(frame, "method")
-    # aiohttp sends some requests again where a kept connection turns out to be closed, and then clears this.
-    untouched = _local(frame, "retry_persistent_connection") is not False
-    return untouched or (type(method) is str and method.upper() not in IDEMPOTENT)
+    return type(history) is list and not history
+
+
+def _is_aiohttps_first(frame: FrameType) -> bool:
+    # It sends some requests again where a kept connection turns out to be closed, and then clears the variable.
+    if _local(frame, "retry_persistent_connection") is False:
+        method = _local(frame, "method")
+        if type(method) is not str or method.upper() in IDEMPOTENT:
+            return False
+    return _nothing_answered(frame)
+
+
+def _is_xmlrpcs_first(frame: FrameType) -> bool:
+    number = _local(frame, "i")
+    return type(number) is int and number == 0
+
+
+# Loops, and what tells the first round of each.
+_LOOPS: Mapping[tuple[str, str], Callable[[FrameType], bool]] = {
+    ("aiohttp.client", "_request"): _is_aiohttps_first,
+    ("httpx._client", "_send_handling_redirects"): _nothing_answered,
+    ("httpx2._client", "_send_handling_redirects"): _nothing_answered,
+    ("xmlrpc.client", "request"): _is_xmlrpcs_first,
+}
 
 
 def _local(frame: FrameType, name: str) -> object:
