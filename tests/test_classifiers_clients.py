@@ -181,7 +181,7 @@ def test_incomplete_read_of_urllib3() -> None:
         ("RemoteProtocolError", "ProtocolError", "CONNECTION_LOST", True, "unknown"),
         ("LocalProtocolError", "ProtocolError", "INVALID_PARAM", False, "unknown"),
         ("UnsupportedProtocol", "TransportError", "INVALID_PARAM", False, "none"),
-        ("ProxyError", "TransportError", "UNKNOWN", False, "unknown"),
+        ("ProxyError", "TransportError", "NETWORK", True, "none"),
     ],
 )
 def test_httpx_and_httpcore(root: str, name: str, base: str, code: str, retryable: bool, effect: str) -> None:
@@ -242,7 +242,8 @@ def test_tls_errors_in_requests() -> None:
     """A TLS error that wraps another means what that one means; alone it is final."""
     inner = Urllib3.SSLError(BAD_CERTIFICATE)
     wrapped = chained(Urllib3.MaxRetryError("x"), reason=inner)
-    assert judge(Requests.SSLError(wrapped)) == ("PERMISSION_DENIED", False, "none")
+    assert judge(Requests.SSLError(wrapped)) == ("PERMISSION_DENIED", False, "unknown")  # nothing tells of its tries
+    assert judge(Requests.SSLError(inner)) == ("PERMISSION_DENIED", False, "none")
 
 
 def test_a_proxy_that_refuses() -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import key_of, lineage, read
-from retrywrap.classifiers.http import BY_STATUS, by_attributes
-from retrywrap.classifiers.rows import Codes, Entry, again, inside, never, table
+from retrywrap.classifiers.http import BY_STATUS, by_attributes, by_proxy_status
+from retrywrap.classifiers.rows import Codes, Entry, Through, again, inside, never, table
+from retrywrap.classifiers.tries import tried, unless_sent_before
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
@@ -39,9 +40,24 @@ def _by_aiohttp_status(error: Any) -> Verdict | None:
     return by_attributes(error)
 
 
+def _by_tunnel(error: Any) -> Verdict:
+    """What the status says of a proxy that made no tunnel, otherwise NETWORK; the server got no request."""
+    args = read(error, "args")
+    text = args[0] if type(args) is tuple and args else None
+    if type(text) is str and text.startswith("Invalid username/password"):  # a SOCKS proxy has no status
+        return never(ErrorCode.PERMISSION_DENIED, "none", rule="socks.password")
+    return by_proxy_status(text) or _UNREACHED
+
+
+def _by_aiohttp_tunnel(error: Any) -> Verdict | None:
+    """What the status says of a proxy that made no tunnel; the server got no request."""
+    verdict = _by_aiohttp_status(error)
+    return None if verdict is None else verdict._replace(effect="none")
+
+
 _REQUESTS: Mapping[str, Entry] = {
     "requests.HTTPError": by_attributes,
-    "requests.ConnectTimeout": _NOT_SENT,
+    "requests.ConnectTimeout": inside("args", default=_NOT_SENT),
     "requests.Timeout": _TIMEOUT,
     "requests.SSLError": inside("args", "__cause__", "__context__", default=_INVALID),
     "requests.ConnectionError": inside("args", "__cause__", "__context__", default=again(ErrorCode.NETWORK)),
@@ -52,7 +68,6 @@ _REQUESTS: Mapping[str, Entry] = {
     "requests.UnrewindableBodyError": _INVALID,
 }
 _URLLIB3: Mapping[str, Entry] = {
-    "urllib3.MaxRetryError": inside("reason"),
     "urllib3.NewConnectionError": _CONNECT,
     "urllib3.ConnectTimeoutError": _NOT_SENT,
     "urllib3.EmptyPoolError": _NOT_SENT,
@@ -70,6 +85,7 @@ _TRANSPORT: Mapping[str, Entry] = {
     "PoolTimeout": _NOT_SENT,
     "TimeoutException": _TIMEOUT,
     "ConnectError": _CONNECT,
+    "ProxyError": _by_tunnel,
     "NetworkError": _LOST,
     "RemoteProtocolError": _LOST,
     "LocalProtocolError": _INVALID,
@@ -88,6 +104,7 @@ _HTTPX: Mapping[str, Entry] = {
 }
 _AIOHTTP: Mapping[str, Entry] = {
     "aiohttp.ClientResponseError": _by_aiohttp_status,
+    "aiohttp.ClientHttpProxyError": _by_aiohttp_tunnel,
     "aiohttp.ServerDisconnectedError": _LOST,
     "aiohttp.ClientPayloadError": _LOST,
     "aiohttp.NonHttpUrlClientError": _REFUSED,
@@ -97,7 +114,13 @@ _AIOHTTP: Mapping[str, Entry] = {
     "aiohttp.ClientConnectorError": inside("os_error", "__cause__"),
 }
 
-TABLE = table(_REQUESTS, _URLLIB3, _HTTPX, _AIOHTTP)
+TABLE = table(
+    {"urllib3.MaxRetryError": Through(tried)},  # which calls itself for each try, and says what came of each
+    *(
+        {key: unless_sent_before(entry) for key, entry in part.items()}
+        for part in (_REQUESTS, _URLLIB3, _HTTPX, _AIOHTTP)
+    ),
+)
 """Rows of the HTTP clients' classes."""
 
 CODES = (Codes("requests httpx httpx2 aiohttp urllib3", "HTTP status", BY_STATUS),)

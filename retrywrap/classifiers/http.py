@@ -15,7 +15,7 @@ from retrywrap.classifiers.verdict import Effect, Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["BY_STATUS", "IDEMPOTENT", "by_attributes", "by_status", "parse_retry_after"]
+__all__ = ["BY_STATUS", "IDEMPOTENT", "by_attributes", "by_proxy_status", "by_status", "parse_retry_after"]
 
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 """The methods that may be sent again without harm. Source: RFC 9110, section 9.2.2."""
@@ -28,6 +28,7 @@ _NAMES = frozenset({"retry-after", *_MILLISECONDS})
 _LENGTHS = frozenset(map(len, _NAMES))
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_STATUS = re.compile(r"[0-9]{3} ?")
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [\w :-]{12,30}")
 
 
@@ -69,6 +70,20 @@ def by_status(status: object, headers: object = None, method: object = None) -> 
     return verdict if hint is None else verdict._replace(retry_after=hint)
 
 
+def by_proxy_status(text: object, start: str = "") -> Verdict | None:
+    """Return what it means that a proxy made no tunnel: whatever its status says, the server got no request.
+
+    Args:
+        text: The error's: ``"407 Proxy Authentication Required"``.
+        start: What stands before the status.
+    """
+    if type(text) is not str or not text.startswith(start):
+        return None
+    word = text[len(start) : len(start) + 4]
+    verdict = by_status(int(word)) if _STATUS.fullmatch(word) else None
+    return None if verdict is None else verdict._replace(effect="none", rule=f"{verdict.rule}.proxy")
+
+
 def _server_error(status: int, method: object) -> Verdict:
     idempotent = type(method) is str and method.upper() in IDEMPOTENT
     rule = f"http.{status}.idempotent" if idempotent else f"http.{status}"
@@ -87,8 +102,17 @@ def by_attributes(thing: object) -> Verdict | None:
         number = None if status is None else exact_int(status)  # most have none, and a question to None costs
         if number is not None and 400 <= number <= 599:
             method = None if number in BY_STATUS else _method(response, thing)
-            return by_status(number, read(carrier, "headers"), method)
+            verdict = by_status(number, read(carrier, "headers"), method)
+            return verdict if verdict is None or verdict.effect != "none" else _unless_redirected(carrier, verdict)
     return None
+
+
+def _unless_redirected(carrier: object, verdict: Verdict) -> Verdict:
+    """Return the verdict on an answer; where a redirection led to it, the request before may have been applied."""
+    for history in (read(carrier, "history"), read(read(carrier, "retries"), "history")):  # the latter is urllib3's
+        if type(history) in (list, tuple) and history:
+            return verdict._replace(effect="unknown")
+    return verdict
 
 
 def _method(*carriers: object) -> Any:

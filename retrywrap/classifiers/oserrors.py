@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from retrywrap.classifiers.guard import exact_int, read
+from retrywrap.classifiers.http import by_proxy_status
 from retrywrap.classifiers.rows import Codes, Entry, again, by_code, combine, never, table
+from retrywrap.classifiers.tries import unless_sent_before
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
@@ -44,11 +46,13 @@ _BY_NUMBER: Mapping[int, Verdict] = {
 
 
 def _by_errno(error: OSError) -> Verdict | None:
-    """What its errno says, where it has one."""
+    """What its errno says, where it has one; else the status of a proxy that http.client asked for a tunnel."""
     given = read(error, "errno")
     number = None if given is None else exact_int(given)
     if number is None:
-        return by_numbers(read(error, "args"), "Multiple exceptions: ")
+        args = read(error, "args")
+        tunnel = by_proxy_status(args[0], "Tunnel connection failed: ") if type(args) is tuple and args else None
+        return tunnel or by_numbers(args, "Multiple exceptions: ")
     return _BY_NUMBER.get(number)
 
 
@@ -126,7 +130,7 @@ _BY_TYPE: Mapping[str, Entry] = {
 
 TABLE = {
     **table(_NO_FILES, prefix="stdlib.", tier=1),
-    **table({"builtins.OSError": _by_errno}, prefix="stdlib.", tier=2),
+    **table({"builtins.OSError": unless_sent_before(_by_errno)}, prefix="stdlib.", tier=2),
     **table(_BY_TYPE, prefix="stdlib.", tier=3),
 }
 """Rows of the classes that the operating system's errors come in."""

@@ -8,6 +8,7 @@ from typing import Any
 from retrywrap.classifiers.guard import exact_int, key_of, read
 from retrywrap.classifiers.http import BY_STATUS, by_status
 from retrywrap.classifiers.rows import Codes, Entry, again, combine, inside, never, table
+from retrywrap.classifiers.tries import unless_sent_before
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 
@@ -83,10 +84,10 @@ _ENTRIES: Mapping[str, Entry] = {
     "http.NotConnected": _NOT_CONNECTED,
     "http.ImproperConnectionState": _NOT_CONNECTED,
     "http.InvalidURL": _INVALID,
-    "urllib.HTTPError": _by_urllib,
+    "urllib.HTTPError": unless_sent_before(_by_urllib),
     "urllib.ContentTooShortError": _LOST,
-    "urllib.URLError": inside("reason"),
-    "xmlrpc.ProtocolError": _by_xmlrpc,
+    "urllib.URLError": unless_sent_before(inside("reason")),
+    "xmlrpc.ProtocolError": unless_sent_before(_by_xmlrpc),
     "smtplib.SMTPServerDisconnected": _by_connection,
     "smtplib.SMTPRecipientsRefused": _by_recipients,
     "smtplib.SMTPResponseException": _by_smtp_code,
