@@ -27,16 +27,24 @@ LIBRARIES = {  # by the package that is imported: the distribution, whose versio
     "anthropic": "anthropic",
     "asyncpg": "asyncpg",
     "azure.core": "azure-core",
+    "boto3": "boto3",
     "botocore": "botocore",
+    "bson": "pymongo",
     "confluent_kafka": "confluent-kafka",
     "elastic_transport": "elastic-transport",
     "elasticsearch": "elasticsearch",
     "google.api_core": "google-api-core",
+    "google.auth": "google-auth",
+    "gridfs": "pymongo",
     "grpc": "grpcio",
     "httpcore": "httpcore",
+    "httpcore2": "httpcore2",
     "httpx": "httpx",
+    "httpx2": "httpx2",
     "kombu": "kombu",
+    "mariadb": "mariadb",
     "mysql.connector": "mysql-connector-python",
+    "MySQLdb": "mysqlclient",
     "nats": "nats-py",
     "openai": "openai",
     "paho.mqtt": "paho-mqtt",
@@ -44,17 +52,23 @@ LIBRARIES = {  # by the package that is imported: the distribution, whose versio
     "pika": "pika",
     "psycopg": "psycopg",
     "psycopg2": "psycopg2-binary",
+    "psycopg_pool": "psycopg-pool",
     "pymongo": "pymongo",
     "pymysql": "PyMySQL",
     "redis": "redis",
     "requests": "requests",
+    "s3transfer": "s3transfer",
     "sqlalchemy": "SQLAlchemy",
     "taosrest": "taospy",
     "taosws": "taos-ws-py",
     "urllib3": "urllib3",
     "websockets": "websockets",
 }
-_NEVER_IMPORTED = ("test", "__main__", "gevent", "eventlet", "pyopenssl", "_cmd", "cli", "fuzzing", "locust", "trio")
+# Parts of the names of modules that are no clients, change how everything works, or want what is not installed.
+_NEVER_IMPORTED = {
+    *("__main__", "_testbase", "cli", "kafkatest", "pytest_plugin", "test", "test_utils", "testing", "tests"),
+    *("eventlet", "gevent", "pyopenssl", "trio"),
+}
 HEAD = """# What is said of the clients' errors
 
 Each exception class that the client libraries below define, and what `classify` says of an instance that carries
@@ -95,7 +109,7 @@ def _modules(package: str) -> Iterator[object]:
         top = importlib.import_module(package)
         yield top
         for info in pkgutil.walk_packages(getattr(top, "__path__", []), f"{package}.", onerror=lambda _: None):
-            if any(part in info.name for part in _NEVER_IMPORTED):
+            if not _NEVER_IMPORTED.isdisjoint(info.name.split(".")):
                 continue
             with suppress(BaseException):  # optional parts want what is not installed, and say so in many ways
                 yield importlib.import_module(info.name)
@@ -125,22 +139,29 @@ def table(package: str) -> list[tuple[str, Verdict | None]]:
     return found
 
 
+def title(package: str) -> str:
+    """Return a package's name and the version that is installed."""
+    try:
+        return f"{package} {version(LIBRARIES[package])}"
+    except PackageNotFoundError:
+        return package
+
+
+def section(package: str) -> str:
+    """Return what the page says of a package that is installed."""
+    lines = [f"## {title(package)}\n", "| class | code | retried | rule |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | cannot be made without arguments | | |"
+        if said is None
+        else f"| `{name}` | {said.code.name} | {'yes' if said.retryable else 'no'} | {said.rule} |"
+        for name, said in table(package)
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
     """Return the page for all that is installed."""
-    parts = [HEAD]
-    for package in installed():
-        try:
-            number = version(LIBRARIES[package])
-        except PackageNotFoundError:
-            number = ""
-        parts.append(f"\n## {package} {number}".rstrip() + "\n\n| class | code | retried | rule |\n|---|---|---|---|\n")
-        parts += [
-            f"| `{name}` | cannot be made without arguments | | |\n"
-            if said is None
-            else f"| `{name}` | {said.code.name} | {'yes' if said.retryable else 'no'} | {said.rule} |\n"
-            for name, said in table(package)
-        ]
-    return "".join(parts)
+    return "\n".join([HEAD, *(section(package) for package in installed())])
 
 
 TABLES_HEAD = """# All tables of the classifier

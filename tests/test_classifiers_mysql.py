@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from servers.common import library
 
 from retrywrap.classifiers import classify
 from retrywrap.classifiers.tables import family
@@ -62,9 +62,8 @@ CONNECTOR = by_errno(
 
 
 def real(module: str, name: str) -> Any:
-    """Return a class of a library that is installed; skips the test where it is not."""
-    pytest.importorskip(module.partition(".")[0])
-    return getattr(importlib.import_module(module), name)
+    """Return a class of a library that is installed; skips, or fails, where it is not."""
+    return getattr(library(module), name)
 
 
 def real_mariadb(name: str, text: str, number: int) -> Any:

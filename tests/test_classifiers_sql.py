@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from servers.common import library
 
 from retrywrap.classifiers import classify, explain
 from retrywrap.classifiers.tables import family
@@ -81,10 +81,9 @@ class Alchemy:
 
 
 def real(name: str) -> Any:
-    """Return something of a library that is installed; skips the test where it is not."""
+    """Return something of a library that is installed; skips, or fails, where it is not."""
     module, _, qualname = name.rpartition(".")
-    pytest.importorskip(module.partition(".")[0])
-    return getattr(importlib.import_module(module), qualname)
+    return getattr(library(module), qualname)
 
 
 def fake_with(base: type[Any], attribute: str, state: str | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from servers.common import library
 
 from retrywrap.classifiers import classify
 
@@ -33,12 +33,6 @@ def fakes(module: str, root: type, *lines: str) -> SimpleNamespace:
         parents = tuple(found.get(base) or getattr(builtins, base) for base in bases.split())
         found |= {name: fake(f"{module}.{name}", *parents) for name in names.split()}
     return SimpleNamespace(**found)
-
-
-def library(name: str) -> Any:
-    """Return the module of a real library; skip where it is not installed."""
-    pytest.importorskip(name.partition(".")[0])
-    return importlib.import_module(name)
 
 
 def judge(error: BaseException) -> tuple[str, bool, str]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from servers.common import library, missing, need
 
 from retrywrap.classifiers import classify
 
@@ -50,10 +51,10 @@ TAOSREST = client("taosrest.errors", "ConnectError", "ExecutionError", "Operatio
 
 
 def real_taos() -> Any:
-    """Return the native client's classes; skip where they are not there. Its package needs the native library."""
+    """Return the native client's classes, whose package needs the native library; skip, or fail, without them."""
     spec = importlib.util.find_spec("taos")
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip("taos is not installed")
+        missing("taos")
     found = importlib.util.spec_from_file_location("taos.error", f"{spec.submodule_search_locations[0]}/error.py")
     assert found is not None
     assert found.loader is not None
@@ -73,8 +74,7 @@ def taosrest(request: pytest.FixtureRequest) -> Any:
     """The exceptions of taospy's REST client."""
     if request.param == "look-alikes":
         return TAOSREST
-    pytest.importorskip("taosrest")
-    return importlib.import_module("taosrest.errors")
+    return library("taosrest.errors")
 
 
 WEBSOCKET = SimpleNamespace(Error=fake("_taosws.Error"), InterfaceError=fake("_taosws.InterfaceError"))
@@ -86,7 +86,7 @@ WEBSOCKET.NotSupportedError = fake("_taosws.NotSupportedError", WEBSOCKET.Error)
 @pytest.fixture(params=["look-alikes", "taosws"])
 def taosws(request: pytest.FixtureRequest) -> Any:
     """The exceptions of taos-ws-py."""
-    return WEBSOCKET if request.param == "look-alikes" else pytest.importorskip("taosws")
+    return WEBSOCKET if request.param == "look-alikes" else library("taosws")
 
 
 def as_hex(value: object) -> str | None:
@@ -230,8 +230,7 @@ def test_without_the_native_library(taos: Any) -> None:
 
 def test_import_without_the_native_library() -> None:
     """The same, for real."""
-    if importlib.util.find_spec("taos") is None:
-        pytest.skip("taos is not installed")
+    need(modules=["taos"])
     try:
         with pytest.raises(Exception, match="unable to load taos client library") as caught:
             importlib.import_module("taos")
@@ -304,8 +303,7 @@ def test_rest_status(status: int, code: str, retryable: bool, throttled: bool, r
     """A status that is not 200 comes as an error of its own, which has no number of TDengine's."""
     cls = fake("taosrest.errors.HTTPError")
     if real:
-        pytest.importorskip("taosrest")
-        cls = importlib.import_module("taosrest.errors").HTTPError
+        cls = library("taosrest.errors").HTTPError
     error = cls(status, "text") if real else cls("text")
     error.status_code = status
     verdict = classify(error)

@@ -44,8 +44,10 @@ from typing import NamedTuple
 import pytest
 import structlog
 from servers.common import free_port, need
+from servers.mariadb import PASSWORD, mariadb
 from servers.postgres import postgres
 from servers.rabbitmq import BINARIES, RabbitMQ
+from servers.redis import redis_server, require_redis
 from servers.tdengine import require_taosrest, tdengine_server
 
 from retrywrap.testing import VirtualClock
@@ -249,6 +251,21 @@ def _postgres() -> Iterator[dict[str, object]]:
 
 
 @contextlib.contextmanager
+def _mariadb() -> Iterator[dict[str, object]]:
+    need(modules=["pymysql"])
+    with mariadb() as server:
+        login = {"user": "tester", "password": PASSWORD, "database": "test"}
+        yield {"DATABASE": {"host": "127.0.0.1", "port": server.port, **login}}
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[dict[str, object]]:
+    require_redis()
+    with redis_server(Path.cwd()) as server:
+        yield {"PORT": server.port, "SERVER": server}
+
+
+@contextlib.contextmanager
 def _tdengine() -> Iterator[dict[str, object]]:
     require_taosrest()
     with tdengine_server() as server:
@@ -296,7 +313,14 @@ def _rabbitmq() -> Iterator[dict[str, object]]:
         yield {"BROKER": pika.ConnectionParameters("127.0.0.1", broker.port), "CLOSED": free_port()}
 
 
-STAGES = {"postgres": _postgres, "rabbitmq": _rabbitmq, "tdengine": _tdengine, "s3": _s3}
+STAGES = {
+    "mariadb": _mariadb,
+    "postgres": _postgres,
+    "rabbitmq": _rabbitmq,
+    "redis": _redis,
+    "s3": _s3,
+    "tdengine": _tdengine,
+}
 
 
 WRONG = {

@@ -12,7 +12,7 @@ from concurrent import futures
 from typing import Any
 
 import pytest
-from servers.common import free_port
+from servers.common import free_port, library
 
 from retrywrap import with_retry
 from retrywrap.classifiers import classify
@@ -82,7 +82,7 @@ def judge(error: Exception) -> tuple[str, str, bool, str]:
 )
 def test_classes_exist(root: str, modules: str) -> None:
     """Each class that has a row is one of the library's: a name that is none would never be asked for."""
-    found = [pytest.importorskip(module) for module in modules.split()]
+    found = [library(module) for module in modules.split()]
     names = [key.partition(".")[2] for key in TABLE if key.startswith(f"{root}.")]
     assert names
     assert [name for name in names if not any(hasattr(module, name) for module in found)] == []
@@ -94,8 +94,8 @@ def test_classes_exist(root: str, modules: str) -> None:
 @pytest.fixture(scope="module")
 def s3() -> Callable[..., Any]:
     """Makes a client of S3 that does not retry by itself."""
-    session = pytest.importorskip("botocore.session").Session()
-    config = pytest.importorskip("botocore.config")
+    session = library("botocore.session").Session()
+    config = library("botocore.config")
 
     def make(url: str, attempts: int = 1, mode: str = "standard") -> Any:
         return session.create_client(
@@ -173,7 +173,7 @@ def test_s3_connections(s3: Callable[..., Any]) -> None:
 
 def test_s3_uploads_of_boto3(s3: Callable[..., Any], tmp_path: Any) -> None:
     """boto3 wraps the client's error of an upload into one of its own."""
-    boto3 = pytest.importorskip("boto3.s3.transfer")
+    boto3 = library("boto3.s3.transfer")
     (tmp_path / "file").write_bytes(b"text")
     with web(wrong("SlowDown", 503)) as url, boto3.S3Transfer(s3(url)) as transfer:
         error = caught(lambda: transfer.upload_file(str(tmp_path / "file"), "b", "k"))
@@ -186,13 +186,13 @@ def test_s3_uploads_of_boto3(s3: Callable[..., Any], tmp_path: Any) -> None:
 @pytest.fixture(params=["openai", "anthropic"])
 def ask(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Asks a model, by a client that does not retry by itself."""
-    library = pytest.importorskip(request.param)
+    module = library(request.param)
 
     def ask(url: str, retries: int = 0) -> Any:
         if request.param == "openai":
-            with library.OpenAI(api_key="k", base_url=url, max_retries=retries, timeout=5) as client:
+            with module.OpenAI(api_key="k", base_url=url, max_retries=retries, timeout=5) as client:
                 return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
-        with library.Anthropic(api_key="k", base_url=url, max_retries=retries, timeout=5) as client:
+        with module.Anthropic(api_key="k", base_url=url, max_retries=retries, timeout=5) as client:
             return client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}])
 
     return ask
@@ -245,7 +245,7 @@ def test_model_client_has_retried_already(ask: Callable[..., Any]) -> None:
 
 def test_openai_quota() -> None:
     """A quota that is used up is a 429 that waiting does not end."""
-    openai = pytest.importorskip("openai")
+    openai = library("openai")
     with (
         web(said(429, code="insufficient_quota")) as url,
         openai.OpenAI(api_key="k", base_url=url, max_retries=0) as client,
@@ -256,7 +256,7 @@ def test_openai_quota() -> None:
 
 def test_anthropic_error_within_a_stream() -> None:
     """An overloaded server says so within a stream whose status is 200."""
-    anthropic = pytest.importorskip("anthropic")
+    anthropic = library("anthropic")
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "m"}}\n\n'
     with (
         web((200, {"Content-Type": "text/event-stream"}, event)) as url,
@@ -273,10 +273,10 @@ def test_anthropic_error_within_a_stream() -> None:
 @pytest.fixture
 def azure() -> Callable[[str], Any]:
     """Sends a request through a pipeline without a retry policy, and raises what azure-core's clients raise."""
-    core = pytest.importorskip("azure.core")
-    rest = pytest.importorskip("azure.core.rest")
-    exceptions = pytest.importorskip("azure.core.exceptions")
-    pytest.importorskip("requests")
+    core = library("azure.core")
+    rest = library("azure.core.rest")
+    exceptions = library("azure.core.exceptions")
+    library("requests")
 
     def send(url: str) -> Any:
         with core.PipelineClient(url, policies=[]) as client:
@@ -324,7 +324,7 @@ def test_azure_connections(azure: Callable[[str], Any]) -> None:
 @pytest.fixture
 def grpc_server() -> Iterator[str]:
     """A server whose method's name says what it does: a status, and with a dot the pushback. Yields its address."""
-    grpc = pytest.importorskip("grpc")
+    grpc = library("grpc")
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
@@ -392,7 +392,7 @@ def test_grpc_connections(grpc_server: str) -> None:
 
 def test_google_errors_of_calls(grpc_server: str) -> None:
     """google-api-core makes its own errors of gRPC's: what its own retries would take counts, with the same hint."""
-    exceptions = pytest.importorskip("google.api_core.exceptions")
+    exceptions = library("google.api_core.exceptions")
     found = {}
     for method in (
         "UNAVAILABLE.20",
@@ -416,8 +416,8 @@ def test_google_errors_of_calls(grpc_server: str) -> None:
 
 def test_google_rest_errors() -> None:
     """Over HTTP the delay stands in the body."""
-    requests = pytest.importorskip("requests")
-    exceptions = pytest.importorskip("google.api_core.exceptions")
+    requests = library("requests")
+    exceptions = library("google.api_core.exceptions")
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
     body = json.dumps({"error": {"code": 429, "message": "m", "details": [info]}}).encode()
     with web((429, {"Content-Type": "application/json"}, body)) as url:
@@ -431,15 +431,15 @@ def test_google_rest_errors() -> None:
 
 def test_google_retry_info_of_real_messages() -> None:
     """A delay that a server packed with the real library is read without it."""
-    details = pytest.importorskip("google.rpc.error_details_pb2")
-    status_pb2 = pytest.importorskip("google.rpc.status_pb2")
+    details = library("google.rpc.error_details_pb2")
+    status_pb2 = library("google.rpc.status_pb2")
     info = details.RetryInfo()
     info.retry_delay.FromMilliseconds(2500)
     status = status_pb2.Status(code=8, message="m")
     status.details.add().Pack(details.DebugInfo(detail="x"))
     status.details.add().Pack(info)
     trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-    grpc = pytest.importorskip("grpc")
+    grpc = library("grpc")
 
     class Failed(grpc.RpcError):
         __module__ = "grpc"
@@ -451,5 +451,5 @@ def test_google_retry_info_of_real_messages() -> None:
             return trailers
 
     assert classify(Failed())[2:4] == (True, 2.5)
-    exceptions = pytest.importorskip("google.api_core.exceptions")
+    exceptions = library("google.api_core.exceptions")
     assert classify(exceptions.ServiceUnavailable("m", details=[info])).retry_after == 2.5

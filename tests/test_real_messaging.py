@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers.common import free_port
+from servers.common import free_port, library
 
 from retrywrap import ErrorCode, with_retry
 from retrywrap.classifiers import classify
@@ -73,7 +73,7 @@ def hanging_up(first: bytes = b"") -> Iterator[int]:
 )
 def test_classes_exist(root: str, modules: str, gone: str) -> None:
     """Each class that has a row is one of the library's, but for those of older releases."""
-    found = [pytest.importorskip(module) for module in modules.split()]
+    found = [library(module) for module in modules.split()]
     names = [key.partition(".")[2] for key in TABLE if key.startswith(f"{root}.")]
     assert names
     missing = [name for name in names if not any(hasattr(module, name) for module in found)]
@@ -85,7 +85,7 @@ def test_classes_exist(root: str, modules: str, gone: str) -> None:
 
 def test_amqp_codes() -> None:
     """What amqp makes of a broker's code: recoverable or not by its own classes."""
-    exceptions = pytest.importorskip("amqp.exceptions")
+    exceptions = library("amqp.exceptions")
     for code, cls in exceptions.ERROR_MAP.items():
         error = exceptions.error_for_code(code, "text", (50, 10), exceptions.ChannelError)
         assert type(error) is cls
@@ -96,7 +96,7 @@ def test_amqp_codes() -> None:
 
 def test_pika_server_that_hangs_up() -> None:
     """Whoever hangs up before a word, such as a proxy without a broker behind it, speaks no wrong protocol."""
-    pika = pytest.importorskip("pika")
+    pika = library("pika")
     with hanging_up() as port:
         error = caught(lambda: pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port)))
     assert judge(error) == ("IncompatibleProtocolError", "CONNECTION_LOST", True, "none")
@@ -108,7 +108,7 @@ def test_pika_server_that_hangs_up() -> None:
 @pytest.fixture
 def kafka() -> Any:
     """The library."""
-    return pytest.importorskip("confluent_kafka")
+    return library("confluent_kafka")
 
 
 def test_kafka_nobody_listens(kafka: Any) -> None:
@@ -178,7 +178,7 @@ def test_kafka_flags(kafka: Any) -> None:
 
 def test_mqtt_without_a_connection() -> None:
     """What paho returns where there is no connection: a code, a pair that begins with one, or one within an object."""
-    mqtt = pytest.importorskip("paho.mqtt.client")
+    mqtt = library("paho.mqtt.client")
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     for result in (client.publish("topic", b"text"), client.subscribe("topic"), client.loop()):
         assert judge(result)[1:] == ("NETWORK", True, "unknown")
@@ -202,7 +202,7 @@ def test_mqtt_without_a_connection() -> None:
 
 def test_mqtt_every_code() -> None:
     """Each code of the library is known, and by its own name."""
-    enums = pytest.importorskip("paho.mqtt.enums")
+    enums = library("paho.mqtt.enums")
     for code in enums.MQTTErrorCode:
         verdict = classify(code)
         if code > 0:
@@ -217,7 +217,7 @@ def test_mqtt_every_code() -> None:
 @pytest.fixture
 def ssh() -> Iterator[Callable[[int], Any]]:
     """Connects to an SSH server."""
-    paramiko = pytest.importorskip("paramiko")
+    paramiko = library("paramiko")
     client = paramiko.SSHClient()
 
     def connect(port: int) -> None:
@@ -237,7 +237,7 @@ def test_ssh_connections(ssh: Callable[[int], Any], caplog: pytest.LogCaptureFix
 
 def test_ssh_classes() -> None:
     """What is refused for good."""
-    paramiko = pytest.importorskip("paramiko")
+    paramiko = library("paramiko")
     key = paramiko.RSAKey.generate(1024)
     for error in (
         paramiko.AuthenticationException("Authentication failed."),
@@ -258,8 +258,8 @@ def test_ssh_classes() -> None:
 
 def closing_with(code: int) -> Exception:
     """Return what a client raises when its server closes with a code."""
-    asyncio_client = pytest.importorskip("websockets.asyncio.client")
-    asyncio_server = pytest.importorskip("websockets.asyncio.server")
+    asyncio_client = library("websockets.asyncio.client")
+    asyncio_server = library("websockets.asyncio.server")
 
     async def handle(connection: Any) -> None:
         if code == 1006:
@@ -299,7 +299,7 @@ def test_websocket_closed(code: int, expected: tuple[str, str, bool, str]) -> No
 
 def shake_hands(port: int) -> Exception:
     """Return what a client raises in its handshake."""
-    client = pytest.importorskip("websockets.asyncio.client")
+    client = library("websockets.asyncio.client")
 
     async def connect() -> None:
         await client.connect(f"ws://127.0.0.1:{port}", proxy=None, open_timeout=5)

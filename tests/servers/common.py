@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pwd
 import shutil
@@ -12,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 __all__ = ["find_program", "folder_of", "free_port", "library", "missing", "need", "run_as", "wait_until"]
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test for want of something, by name; fail it where all servers are required."""
     if os.environ.get("REQUIRE_SERVERS") == "1":
         pytest.fail(f"{what} is not installed, and REQUIRE_SERVERS is 1")
@@ -33,15 +34,25 @@ def need(*, modules: Sequence[str] = (), binaries: Sequence[str] = ()) -> None:
         modules: The client libraries that must be there.
         binaries: The programs that must be there: names, or paths.
     """
-    lacking = [name for name in modules if find_spec(name) is None]
+    lacking = [name for name in modules if not _installed(name)]
     lacking += [name for name in binaries if shutil.which(name) is None]
     if lacking:
         missing(", ".join(lacking))
 
 
-def library(name: str) -> None:
-    """Skip, or fail, where a client library is not installed."""
-    need(modules=[name])
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # its package is not there, or it is barred from being imported
+        return False
+
+
+def library(name: str) -> Any:
+    """Return a module of a client library; skips, or fails, where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        missing(name)
 
 
 def find_program(name: str, *patterns: str) -> str:
