@@ -57,10 +57,9 @@ def check_seconds(value: Any, name: str) -> float:
         TypeError: It is of another type (a bool is not a number of seconds).
         ValueError: It is negative, NaN, infinite, or too large for a float.
     """
-    if type(value) is float:  # by far the most frequent
-        seconds: float = value
-        if 0.0 <= seconds < math.inf:
-            return seconds + 0.0  # makes 0.0 of -0.0
+    kind = type(value)
+    if kind is float and 0.0 <= value < math.inf:  # by far the most frequent
+        return float(value) + 0.0  # makes 0.0 of -0.0
     number = value.total_seconds() if is_timedelta(value) else value
     expected = f"{name} must be a finite number of seconds (an int, a float or a timedelta), 0 or more"
     return _check(number, 0.0, f"{expected}; got {shown(value)}")
