@@ -140,6 +140,10 @@ def test_a_way_too_long() -> None:
             in_slices(deep, depth, error)
         found[depth] = effect(error)
     assert found == {500: "none", 950: "none", 1100: "unknown"}
+    tries = holding(MAX_RETRY("x"), reason=REFUSED)
+    with pytest.raises(MAX_RETRY):
+        in_slices(deep, 1100, tries)
+    assert effect(tries) == "unknown"
 
 
 def in_slices(deep: Callable[[int, Exception], None], depth: int, error: Exception) -> None:

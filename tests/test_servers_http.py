@@ -307,6 +307,7 @@ def test_redirected_to_a_bad_certificate(client: str, tmp_path: Path) -> None:
 
 def test_urllib3_hides_a_lost_reply() -> None:
     """The first try lost its reply, and the last one is refused: only urllib3's history tells."""
+    load("urllib3")
     with last_words() as (port, requests):
         assert judge("urllib3", "GET", f"http://127.0.0.1:{port}/") == ("NETWORK", True, "unknown")
     assert len(requests) == 1
