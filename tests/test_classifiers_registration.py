@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from retrywrap import reports
+from retrywrap import reports, with_retry
 from retrywrap.classifiers import Chain, Verdict, classify, explain, register, unregister
 from retrywrap.classifiers.plugins import GROUP, plugin_rows, reload_entry_points
 from retrywrap.classifiers.registration import book
 from retrywrap.codes import ErrorCode
+from retrywrap.testing import VirtualClock
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,21 @@ def test_functions_are_asked_before_types_in_their_order() -> None:
     assert classify(MyError("late and full")).code is ErrorCode.DISK_FULL
     assert classify(MyError("x")).code is ErrorCode.NETWORK
     assert first(MyError("full")) is ErrorCode.DISK_FULL
+
+
+def test_what_forbids_comes_before_a_classifier_of_its_own(clock: VirtualClock) -> None:
+    """``classifier=`` of one operation does not lift what is forbidden for all."""
+    calls: list[int] = []
+    register(MyError, code=ErrorCode.INVALID_PARAM, forbid=True)
+
+    @with_retry(max=2, interval=1, classifier=lambda error: True)
+    def operation() -> None:
+        calls.append(1)
+        raise MyError
+
+    with pytest.raises(MyError):
+        operation()
+    assert len(calls) == 1
 
 
 def test_what_forbids_comes_first() -> None:

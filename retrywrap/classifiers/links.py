@@ -169,7 +169,7 @@ class Chain:
         key = id(cls)
         plans = self._plans
         state = book.state  # taken first: a plan that a registration overtakes is then made anew
-        rows = forbidden(cls) or tuple(self._rows_for(cls))
+        rows = forbidden(cls) or tuple(sorted(self._rows_for(cls), key=_does_not_forbid))
         gone = weakref.ref(cls, lambda _: plans.pop(key, None))
         plan = _Plan(gone, state, rows, shortened(rows, cls), rows[0].answer if rows else None)
         plans[key] = plan
@@ -192,6 +192,11 @@ class Chain:
 
 def _chain(classifiers: tuple[Classifier, ...], base: Chain | None) -> Chain:
     return Chain(*classifiers, base=base)
+
+
+def _does_not_forbid(row: Row) -> bool:
+    """Sort what always forbids before all that may say otherwise: nothing overrides it."""
+    return row.answer is None or not row.answer.forbid
 
 
 def is_known(verdict: Verdict) -> bool:
