@@ -490,4 +490,6 @@ def test_a_level_that_is_off_costs_no_line(monkeypatch: pytest.MonkeyPatch, capl
     structlog.reset_defaults()
     with caplog.at_level(logging.CRITICAL, logger="retrywrap"):
         fail_once()
-    assert made == ["retry.scheduled"]
+    # Before structlog 25 its filtering loggers could not be asked.
+    asked = hasattr(structlog.make_filtering_bound_logger(logging.ERROR), "is_enabled_for")
+    assert made == ["retry.scheduled", *([] if asked else ["retry.scheduled", "retry.recovered"])]
