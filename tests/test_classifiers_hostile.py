@@ -339,3 +339,10 @@ def test_groups_that_share_their_members() -> None:
     assert time.process_time() - began < 2
     same = ExceptionGroup("few", [ExceptionGroup("shared", [ConnectionResetError(104, "x")]) for _ in range(900)])
     assert classify(same).retryable
+
+
+def test_more_errors_than_are_looked_at() -> None:
+    """Groups that are small each, and hold too many errors together, are unknown."""
+    halves = [ExceptionGroup("half", [ConnectionResetError(104, str(n)) for n in range(600)]) for _ in range(2)]
+    assert classify(ExceptionGroup("whole", halves)).rule == "unknown"
+    assert classify(halves[0]).retryable

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from test_registry import event
 
 from retrywrap import (
     FILES,
@@ -31,7 +32,7 @@ from retrywrap import (
     registry,
     with_retry,
 )
-from retrywrap.config import Settings, settings
+from retrywrap.config import Settings, is_stored, settings, store_error
 from retrywrap.decide import policy as policies
 from retrywrap.decide.policy import resolve
 from retrywrap.errors import ConfigurationError
@@ -977,3 +978,9 @@ def test_a_quicker_thread_is_not_undone(monkeypatch: pytest.MonkeyPatch, step: C
     step()
     expected: Mapping[str, int] = {"error_retry_max": 4, "error_retry_interval": 3} if step is not config.reset else {}
     assert settings() == Settings(**expected)  # type: ignore[arg-type]  # the fields are of several types
+
+
+def test_an_error_log_that_was_taken_away_meanwhile() -> None:
+    """An event that was meant for it goes nowhere, without an error."""
+    store_error(event())
+    assert not is_stored(event())

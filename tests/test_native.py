@@ -29,9 +29,9 @@ from retrywrap.run import native
 needs_c = pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python runs")
 
 
-def build_where(**environment: str) -> str:
+def build_where(before: str = "", **environment: str) -> str:
     """Return what a new interpreter says that it runs."""
-    program = "import retrywrap; print(retrywrap.__build__, retrywrap.with_retry(len)([1]))"
+    program = f"{before}\nimport retrywrap; print(retrywrap.__build__, retrywrap.with_retry(len)([1]))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -55,6 +55,11 @@ def test_the_fast_path_can_be_switched_off() -> None:
     assert build_where(RETRYWRAP_PURE="1") == "pure Python 1"
     here = build_where(RETRYWRAP_PURE="0")
     assert here == build_where(RETRYWRAP_PURE="")
+
+
+def test_without_the_extension_module_pure_python_runs() -> None:
+    """Where there was no compiler it was not built; nobody notices but by the name of the build."""
+    assert build_where("import sys; sys.modules['retrywrap.run._fast'] = None") == "pure Python 1"
 
 
 def test_the_fast_path_refuses_a_wrapt_in_pure_python() -> None:

@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -758,3 +759,25 @@ def test_only_events_are_recorded() -> None:
     """Anything else is refused at once, with what was expected."""
     with pytest.raises(TypeError, match="event must be a RetryEvent"):
         Registry().handle(("retry.scheduled",))  # type: ignore[arg-type]  # to give something else is the point
+
+
+def test_news_that_somebody_else_has_counted_meanwhile() -> None:
+    """A signal handler may count what came in between two steps of whoever counts: then there is nothing left to do."""
+
+    class Emptied(deque[Any]):
+        def popleft(self) -> Any:
+            super().popleft()
+            raise IndexError
+
+    mine = Registry()
+    mine._news = Emptied([(event(), "thread")])
+    assert mine.error_count == 0
+
+
+def test_an_event_says_whether_the_error_was_unknown(clock: VirtualClock) -> None:
+    """One event of its own tells of an error that no rule knew."""
+    told: list[bool] = []
+    unsubscribe = subscribe(lambda event: told.append(event.unknown))
+    fail(KeyError("x"))
+    unsubscribe()
+    assert told == [True, False]

@@ -83,8 +83,6 @@ class Walk:
 
     def note(self, row: Row, answer: Verdict | None) -> None:
         """Note what a row said."""
-        if self.steps is None:
-            return
         if answer is None:
             self._say(row.rule, None, f"{row.note}: not its business")
             return
