@@ -35,7 +35,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +42,7 @@ from typing import NamedTuple
 
 import pytest
 import structlog
-from servers.common import free_port, need
+from servers.common import free_port, need, serving
 from servers.mariadb import PASSWORD, mariadb
 from servers.postgres import postgres
 from servers.rabbitmq import BINARIES, RabbitMQ
@@ -295,12 +294,8 @@ class _Store(http.server.BaseHTTPRequestHandler):
 def _s3() -> Iterator[dict[str, object]]:
     need(modules=["botocore"])
     _Store.calls = 0
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Store) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield {"STORE": f"http://127.0.0.1:{server.server_port}"}
-        server.shutdown()
-        thread.join()
+    with serving(_Store) as port:
+        yield {"STORE": f"http://127.0.0.1:{port}"}
     assert _Store.calls == 2
 
 

@@ -12,7 +12,7 @@ from concurrent import futures
 from typing import Any
 
 import pytest
-from servers.common import free_port, library
+from servers.common import free_port, library, serving
 
 from retrywrap import with_retry
 from retrywrap.classifiers import classify
@@ -43,14 +43,8 @@ def web(*answers: Answer) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def caught(operation: Callable[[], Any]) -> Exception:

@@ -277,16 +277,11 @@ def _by_azure_login(error: Any) -> Verdict:
     return _by_azure(error) or _DENIED
 
 
-def _azure_answer(error: Any, look: Look) -> Verdict:
-    """What the error inside says, otherwise CONNECTION_LOST; the request was sent."""
-    return (look(read(error, "inner_exception"), "inner_exception") or _LOST)._replace(effect="unknown")
-
-
-def _azure_request(default: Verdict) -> Through:
-    """Return an entry for what was not sent, this time: the client's own RetryPolicy may have lost a reply before."""
+def _azure_attempt(default: Verdict) -> Through:
+    """Return an entry for a request that got no answer: even one that was not sent, this time, may have been before."""
 
     def through(error: Any, look: Look) -> Verdict:
-        """What the error inside says; an earlier attempt of the client's own may have had an effect."""
+        """What the error inside says; this attempt, or an earlier one of the client's own, may have had an effect."""
         return (look(read(error, "inner_exception"), "inner_exception") or default)._replace(effect="unknown")
 
     return Through(through)
@@ -294,10 +289,10 @@ def _azure_request(default: Verdict) -> Through:
 
 # Source: azure/core/exceptions.py.
 _AZURE: Mapping[str, Entry] = {
-    "azure.ServiceRequestTimeoutError": _azure_request(_TIMEOUT),
-    "azure.ServiceRequestError": _azure_request(again(ErrorCode.NETWORK)),
+    "azure.ServiceRequestTimeoutError": _azure_attempt(_TIMEOUT),
+    "azure.ServiceRequestError": _azure_attempt(again(ErrorCode.NETWORK)),
     "azure.ServiceResponseTimeoutError": _TIMEOUT,
-    "azure.ServiceResponseError": Through(_azure_answer),
+    "azure.ServiceResponseError": _azure_attempt(_LOST),
     "azure.IncompleteReadError": _LOST,
     "azure.DecodeError": _CORRUPT,
     "azure.ClientAuthenticationError": _by_azure_login,

@@ -66,6 +66,10 @@ _BASE = "MySQLError"
 _NOT_THERE_YET = "stdlib.errno.ENOENT"
 
 
+def _by_number(prefix: str) -> dict[int, Verdict]:
+    return by_code(prefix, *((verdict, map(int, numbers.split())) for verdict, numbers in _BY_NUMBER))
+
+
 def _client(library: str, carrier: str, reasons: str = "") -> Mapping[str, Entry]:
     """Return the rows of a client.
 
@@ -75,7 +79,7 @@ def _client(library: str, carrier: str, reasons: str = "") -> Mapping[str, Entry
         reasons: The class whose row looks for the reason why there is no connection: a base of the class Error, or one
             that is derived from it. To look inside costs as much as all the rest, so that no other row does.
     """
-    rows = by_code(f"sql.{library}", *((verdict, map(int, numbers.split())) for verdict, numbers in _BY_NUMBER))
+    rows = _by_number(f"sql.{library}")
     by_state = state_reader(f"sql.{library}", "sqlstate")
     closed = _CLOSED._replace(rule=f"sql.{library}.closed")
     full = rows[1203]._replace(rule=f"sql.{library}.1226")
@@ -168,8 +172,7 @@ _CLIENTS = (
 TABLE = table(*(_client(*client) for client in _CLIENTS), _SPECIAL, prefix="sql.")
 """Rows of the classes of the clients of MySQL and MariaDB."""
 
-_NUMBERS = {int(number): verdict for verdict, numbers in _BY_NUMBER for number in numbers.split()}
 CODES = (
-    Codes("pymysql MySQLdb mariadb mysql", "number", _NUMBERS),
+    Codes("pymysql MySQLdb mariadb mysql", "number", _by_number("sql")),
     Codes("pymysql MySQLdb mariadb mysql", "SQLSTATE, where the number is not known", BY_SQLSTATE),
 )

@@ -14,7 +14,7 @@ from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
 from retrywrap.record.registry import registry as default_registry
 
-__all__ = ["PARAMETERS", "OperationSpec", "unknown_parameter"]
+__all__ = ["PARAMETERS", "OperationSpec", "bare", "unknown_parameter"]
 
 PARAMETERS = (*DEFAULTS, "policy", "registry", "name")
 """What `with_retry` and `retry_scope` can be given."""

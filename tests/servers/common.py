@@ -9,15 +9,17 @@ import pwd
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["find_program", "folder_of", "free_port", "library", "missing", "need", "run_as", "wait_until"]
+__all__ = ["find_program", "folder_of", "free_port", "library", "missing", "need", "run_as", "serving", "wait_until"]
 
 
 def missing(what: str) -> NoReturn:
@@ -75,6 +77,30 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def serving(
+    handler: type[BaseHTTPRequestHandler],
+    kind: type[ThreadingHTTPServer] = ThreadingHTTPServer,
+    before_the_end: Callable[[], object] = lambda: None,
+) -> Iterator[int]:
+    """Serve HTTP on a free port of the loopback interface for as long as the block lasts; yields the port.
+
+    Args:
+        handler: What answers.
+        kind: The class of the server.
+        before_the_end: Called before the server is stopped, to let go what it holds on purpose.
+    """
+    with kind(("127.0.0.1", 0), handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield listening.server_port
+        finally:
+            before_the_end()
+            listening.shutdown()
+            thread.join()
 
 
 def run_as(*names: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from servers.common import serving
+
 __all__ = ["CUT", "HANG_UP", "STALL", "Web", "encrypted", "last_words", "web"]
 
 HANG_UP = "hang up"
@@ -84,16 +86,8 @@ def web(**answers: Any) -> Iterator[Web]:
         **answers: By path without its slash, or for ``CONNECT``, what comes of a request.
     """
     server = Web({name if name == "CONNECT" else f"/{name}": told for name, told in answers.items()})
-    with _Server(("127.0.0.1", 0), _handler(server)) as listening:
-        server.port = listening.server_address[1]
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.ended.set()
-            listening.shutdown()
-            thread.join()
+    with serving(_handler(server), _Server, server.ended.set) as server.port:
+        yield server
 
 
 @contextlib.contextmanager

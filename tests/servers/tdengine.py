@@ -8,10 +8,10 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from servers.common import need
+from servers.common import need, serving
 
 __all__ = ["HANG_UP", "HANG_UP_AFTER", "STALL", "TDengineServer", "require_taosrest", "tdengine_server"]
 
@@ -94,13 +94,6 @@ def _handler(server: TDengineServer) -> type[BaseHTTPRequestHandler]:
 def tdengine_server() -> Iterator[TDengineServer]:
     """Run a server that speaks TDengine's REST protocol."""
     server = TDengineServer()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(server)) as listening:
-        server.url = f"http://127.0.0.1:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.ended.set()
-            listening.shutdown()
-            thread.join()
+    with serving(_handler(server), before_the_end=server.ended.set) as port:
+        server.url = f"http://127.0.0.1:{port}"
+        yield server
