@@ -66,8 +66,8 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
-            operation = drive.Operation(spec, since)
-            if not drive.pause(operation, operation.failed(error, arguments, named), error):
+            operation = first_failure(spec, since, error, arguments, named)
+            if operation is None:
                 raise
         else:
             if type(result) in plain or not hasattr(type(result), "__await__"):
