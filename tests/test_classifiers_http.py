@@ -126,6 +126,18 @@ def test_an_email_message_as_headers() -> None:
     assert parse_retry_after(headers) == 3.0
 
 
+class Text(str):
+    """A str of a class of its own, as some clients hand them out."""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"Retry-After", b"5"), (Text("Retry-After"), Text("5")), ("Retry-After", 5)]
+)
+def test_a_hint_in_whatever_holds_text(name: object, value: object) -> None:
+    """Names and values may be bytes, or of a class that derives from str; a value may be a number."""
+    assert parse_retry_after({name: value}) == 5.0
+
+
 @pytest.mark.parametrize(
     "value",
     ["-1", "1.5", "+5", "1e3", "soon", "", " ", "NaN", "inf", "0x10", "١٢", "5 5", "Sun, 99 Nov 2094 08:49:37 GMT",
