@@ -19,6 +19,7 @@ from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import importing, new_lock
 from retrywrap.record import log
+from retrywrap.record.hooks import Hush
 from retrywrap.record.registry import registry
 
 if TYPE_CHECKING:
@@ -536,6 +537,22 @@ def log_event(event: RetryEvent) -> None:
 def is_stored(event: RetryEvent) -> bool:
     """Return whether an event is a failed attempt, and there is an error log for it."""
     return event.is_error and _current().error_log is not None
+
+
+def find_hush(listeners: tuple[Any, ...], ours: bool) -> Hush:
+    """Return who is deaf to what among listeners.
+
+    Args:
+        listeners: All that are subscribed.
+        ours: Whether these are the log and the error log alone.
+    """
+    state = _current()
+    if not ours or state.error_log is not None:
+        return Hush(listeners, _in_force, state, None, None, 0)
+    if not state.settings.events:
+        return Hush(listeners, _in_force, state, None, None, 3)
+    ask, wrapper_class, deaf = log.find_deaf()
+    return Hush(listeners, _in_force, state, ask, wrapper_class, deaf)
 
 
 def store_error(event: RetryEvent) -> None:

@@ -63,7 +63,14 @@ def _wall_clock() -> float:
     return now
 
 
+def _find_hush(listeners: tuple[Any, ...]) -> hooks.Hush:
+    ours = [_log_event, _store_error] == [subscription.listener for subscription in listeners]
+    hush: hooks.Hush = _config().find_hush(listeners, ours)
+    return hush
+
+
 policy.book.load = _first_book
 registry.wall_clock = _wall_clock
+hooks.find_hush = _find_hush
 hooks.listen(_log_event, _is_not_logged)
 hooks.listen(_store_error, _is_not_stored)

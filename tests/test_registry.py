@@ -110,7 +110,7 @@ def test_a_failed_attempt_becomes_the_last_error(clock: VirtualClock) -> None:
     assert mine.last_error
     assert str(mine.last_error) == "[Errno 111] Connection refused"
     first, last = mine.errors
-    assert last is mine.last_error
+    assert last == mine.last_error
     assert last == ErrorRecord(
         code=ErrorCode.NETWORK,
         message="[Errno 111] Connection refused",

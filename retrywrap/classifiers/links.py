@@ -165,6 +165,10 @@ class Chain:
                 return answer
         return UNKNOWN
 
+    def _rows_of(self, cls: type[BaseException]) -> tuple[Row, ...]:
+        """Return all who are asked about the errors of a class, in order."""
+        return self._make_plan(cls).rows
+
     def _make_plan(self, cls: type[BaseException]) -> _Plan:
         key = id(cls)
         plans = self._plans

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from retrywrap.classifiers.guard import exact_int, read
+from retrywrap.classifiers.guard import exact_int, key_of, read, type_name
 from retrywrap.classifiers.http import by_proxy_status
 from retrywrap.classifiers.rows import Codes, Entry, again, by_code, combine, never, table
 from retrywrap.classifiers.tries import unless_sent_before
@@ -16,9 +16,13 @@ from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.locks import importing
 
-__all__ = ["CODES", "TABLE", "by_numbers"]
+__all__ = ["CODES", "TABLE", "by_numbers", "goes_by_number_and_text"]
 
 _LONGEST_TEXT = 10_000
+_REJECTED = " rejected SSL upgrade"
+_TUNNEL = "Tunnel connection failed: "
+_SEVERAL = "Multiple exceptions: "
+_LOOKED_INTO = _TUNNEL, _SEVERAL
 _NUMBER = re.compile(r"\[Errno (\d{1,5})\]")
 
 _LOST = again(ErrorCode.CONNECTION_LOST)
@@ -51,9 +55,26 @@ def _by_errno(error: OSError) -> Verdict | None:
     number = None if given is None else exact_int(given)
     if number is None:
         args = read(error, "args")
-        tunnel = by_proxy_status(args[0], "Tunnel connection failed: ") if type(args) is tuple and args else None
-        return tunnel or by_numbers(args, "Multiple exceptions: ")
+        tunnel = by_proxy_status(args[0], _TUNNEL) if type(args) is tuple and args else None
+        return tunnel or by_numbers(args, _SEVERAL)
     return _BY_NUMBER.get(number)
+
+
+def goes_by_number_and_text(cls: type, text: str, verdict: Verdict) -> bool:
+    """Return whether a verdict is that on every error of its class that has the same errno and the same text.
+
+    That is so of the builtin classes where the errno decided, or the class, and no look was taken at the text.
+
+    Args:
+        cls: The error's class.
+        text: What ``str()`` gives of it.
+        verdict: What the tables said of it.
+    """
+    if key_of(cls)[0] != "builtins" or not issubclass(cls, OSError):
+        return False
+    if text.startswith(_LOOKED_INTO) or text.endswith(_REJECTED):
+        return False
+    return verdict.rule.startswith("stdlib.errno.") or verdict.rule == f"stdlib.{type_name(cls)}"
 
 
 def by_numbers(args: object, start: str = "") -> Verdict | None:
@@ -110,7 +131,7 @@ def _by_connection(error: Any) -> Verdict:
     """NETWORK, retried, unless a PostgreSQL server has no TLS to offer: asyncpg says that with no class of its own."""
     args = read(error, "args")
     text = args[0] if type(args) is tuple and args else None
-    return _NO_TLS if type(text) is str and text.endswith(" rejected SSL upgrade") else _ATTEMPT
+    return _NO_TLS if type(text) is str and text.endswith(_REJECTED) else _ATTEMPT
 
 
 _BY_TYPE: Mapping[str, Entry] = {

@@ -218,6 +218,21 @@ class RetryContext:
         self.since = counted[0]
         self.state = RetryState.RETRYING
 
+    def _went_on(self, started: float, epoch: float, retries: int, verdict: Verdict, error_type: str) -> None:
+        """Take a run over whose retries, so far, were scheduled elsewhere, each at once, by the laws above.
+
+        Args:
+            started: The clock's seconds at which it began.
+            epoch: Seconds since the epoch at the zero of the clock.
+            retries: How many were scheduled.
+            verdict: That on the newest failure.
+            error_type: Its type.
+        """
+        self.started, self._epoch = started, epoch
+        self._note_failure(verdict, error_type)
+        self.attempts = self.current_retry = retries
+        self.last_retry_time = epoch + started
+
     def end_retries(self) -> None:
         """Let no retry follow in this run, whatever the policy says."""
         self._most = -1
@@ -431,8 +446,7 @@ class RetryContext:
             return self._end(stop, now)
         self.current_retry += 1
         self.last_retry_time = self._epoch + now
-        detail = f"retry {self.current_retry} follows in {shown_seconds(wait)} s"
-        return self._event((None, detail), wait, now, error=True, retry=self.attempts > 1)
+        return self._event((None, scheduled_detail(self.current_retry, wait)), wait, now, error=True, retry=self.attempts > 1)
 
     def _worn_out(self) -> _Stop | None:
         if self._most is None or self.current_retry < self._most:
@@ -477,7 +491,7 @@ class RetryContext:
                 ask_budget(self.policy.budget, self.policy.budget.succeeded, None)
             self.state = RetryState.SUCCESS
             return None
-        stop = (StopReason.RECOVERED, f"attempt {self.attempts} succeeded")
+        stop = (StopReason.RECOVERED, recovered_detail(self.attempts))
         return self._event(stop, None, now, error=False, retry=True)
 
     def _end(self, stop: _Stop, now: float, *, fresh: bool = True) -> RetryEvent:
@@ -529,6 +543,16 @@ def ask_budget(budget: Budget, method: Callable[..., Any], *arguments: Any) -> A
 def _check_spent(spent: object) -> None:
     if not isinstance(spent, str | None):
         raise TypeError(f"spent must be the name of an argument that was used up, or None; got {shown(spent)}")
+
+
+def scheduled_detail(retry: int, wait: float) -> str:
+    """Return the detail of an event: a retry of this number follows after so many seconds."""
+    return f"retry {retry} follows in {shown_seconds(wait)} s"
+
+
+def recovered_detail(attempt: int) -> str:
+    """Return the detail of an event: the attempt of this number succeeded, after failures."""
+    return f"attempt {attempt} succeeded"
 
 
 def explain_end(event: RetryEvent) -> str:

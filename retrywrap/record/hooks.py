@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from retrywrap.decide.checks import shown
 from retrywrap.locks import new_lock
@@ -14,9 +14,29 @@ from retrywrap.reports import report_once
 if TYPE_CHECKING:
     from retrywrap.decide.events import RetryEvent
 
-__all__ = ["Recorder", "listen", "publish", "subscribe"]
+__all__ = ["Hush", "Recorder", "hush", "listen", "publish", "subscribe", "tell"]
 
 Listener: TypeAlias = "Callable[[RetryEvent], Any]"
+
+
+class Hush(NamedTuple):
+    """Who is deaf to the events of retries that go at once, as long as what it depends on stays as it is.
+
+    Attributes:
+        listeners: The subscriptions that it was found out for.
+        holder: Holds a configuration that they go by, in its attribute ``state``.
+        state: That configuration.
+        ask: Returns a dict of what else they go by; None: nothing else.
+        wrapper_class: What was found under this name in it.
+        deaf: Of two bits, 1: nobody would do anything with an event of a retry that follows, 2: with that of a recovery.
+    """
+
+    listeners: tuple[Any, ...]
+    holder: Any
+    state: object
+    ask: Callable[[], dict[str, Any]] | None
+    wrapper_class: object
+    deaf: int
 
 
 class Recorder(Protocol):
@@ -81,6 +101,23 @@ def listen(listener: Listener, idle: Callable[[RetryEvent], bool] | None = None)
     return unsubscribe
 
 
+def hush() -> Hush:
+    """Return who is deaf to what, now."""
+    return find_hush(_subscriptions)
+
+
+class _Unchanging:
+    state: object = None
+
+
+def _all_listen(listeners: tuple[_Subscription, ...]) -> Hush:
+    return Hush(listeners, _Unchanging, None, None, None, 0)
+
+
+find_hush: Callable[[tuple[_Subscription, ...]], Hush] = _all_listen
+"""Tells who is deaf among these listeners; replaced by who knows those that are there by default."""
+
+
 def _is_plain(listener: Any) -> bool:
     return callable(listener) and not any(map(inspect.iscoroutinefunction, (listener, type(listener).__call__)))
 
@@ -92,6 +129,11 @@ def publish(event: RetryEvent, recorders: Iterable[Recorder]) -> None:
             recorder.handle(event)
         except Exception:
             _report(recorder, event)
+    tell(event)
+
+
+def tell(event: RetryEvent) -> None:
+    """Bring an event to every listener that would do anything with it."""
     for subscription in _subscriptions:
         try:
             if subscription.idle is None or not subscription.idle(event):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from retrywrap.codes import ErrorCode
@@ -11,10 +12,11 @@ from retrywrap.locks import importing
 
 __all__ = ["emit"]
 
+_RECOVERED = f"retry.{StopReason.RECOVERED.value}"
 _LEVELS = {
     SCHEDULED: "warning",
     UNKNOWN_ERROR: "warning",
-    f"retry.{StopReason.RECOVERED.value}": "info",
+    _RECOVERED: "info",
     f"retry.{StopReason.CANCELLED.value}": "warning",  # somebody wanted it
 }
 _NUMBERS = {"info": 20, "warning": 30, "error": 40}  # of the standard library's logging
@@ -38,6 +40,20 @@ def is_enabled(name: str) -> bool:
     except Exception:  # another's must be asked of a logger that was made; it filters when it is called
         return True
     return structlog.is_configured() or bool(ours.isEnabledFor(level))
+
+
+def find_deaf() -> tuple[Callable[[], dict[str, Any]], object, int]:
+    """Return how structlog is asked for its configuration, its wrapper class, and what that lets nobody hear.
+
+    The last has the bits 1, for a retry that follows, and 2, for an operation that succeeded late. Only the classes
+    that structlog makes itself, one for each level, are taken at their word: another's may change its mind.
+    """
+    structlog, _ = _loaded or _load()
+    wrapper_class = structlog.get_config()["wrapper_class"]
+    deaf = 0
+    if wrapper_class.__module__ == "structlog._native":
+        deaf = sum(bit for bit, name in ((1, SCHEDULED), (2, _RECOVERED)) if not is_enabled(name))
+    return structlog.get_config, wrapper_class, deaf
 
 
 def emit(event: RetryEvent) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
@@ -23,6 +23,12 @@ _MOST_CODES = 1_000
 _LARGEST_BUFFER = 2**32 - 1
 _OTHERS = "(others)"
 _MOST_NEWS = 64
+
+_News: TypeAlias = tuple[RetryEvent, str]
+"""An event, and the name of the thread in which it happened. Whoever reads makes a record of it."""
+
+count_fast: Callable[[Any], None] | None = None
+"""Does as `Registry._count_news` does; put here where the fast path is built."""
 
 wall_clock: Callable[[], float] = time.time
 """Seconds since the epoch, for what is recorded by hand; replaced by the clock that is in force."""
@@ -167,14 +173,14 @@ class Registry:
 
     def __init__(self, error_buffer_size: int = 1000) -> None:
         self._lock = new_lock()
-        self._errors: deque[ErrorRecord] = deque(maxlen=_buffer_size(error_buffer_size))
+        self._errors: deque[_News] = deque(maxlen=_buffer_size(error_buffer_size))
         self._operations: dict[str, _Counts] = {}
         self._tallies: dict[str, Any] = {}
         self._by_code: dict[int, int] = {}
-        self._last = ErrorRecord()
+        self._last: _News | None = None
         # What came in and is not counted yet. Threads that fail at the same time would wait for each other at a lock,
         # each time giving the interpreter to another one; to append needs none.
-        self._news: deque[tuple[RetryEvent, str]] = deque()
+        self._news: deque[_News] = deque()
 
     def handle(self, event: RetryEvent) -> None:
         """Take note of one event.
@@ -188,7 +194,12 @@ class Registry:
         if not isinstance(event, RetryEvent):
             raise TypeError(f"event must be a RetryEvent, as listeners get them; got {shown(event)}")
         self._news.append((event, threading.current_thread().name))
-        if len(self._news) >= _MOST_NEWS and self._lock.acquire(blocking=False):
+        if len(self._news) >= _MOST_NEWS:
+            self.count_some()
+
+    def count_some(self) -> None:
+        """Count what came in, unless another thread is about it."""
+        if self._lock.acquire(blocking=False):
             try:
                 self._count_news()
             finally:
@@ -196,17 +207,19 @@ class Registry:
 
     def _count_news(self) -> None:
         """Count what came in, in the order in which it came; called with the lock held."""
+        if count_fast is not None:
+            count_fast(self)
+            return
         while self._news:
             try:
-                event, thread = self._news.popleft()
+                news = self._news.popleft()
             except IndexError:  # a signal handler or a finalizer came between, and has counted it
                 return
-            self._count(event, thread)
+            self._count(news)
 
-    def _count(self, event: RetryEvent, thread: str) -> None:
-        name, operation, reason, code, _, _, attempt, _, wait, *_, is_error, is_retry = event
-        record = _record(event, thread) if is_error else None
-        counts = self._operations.get(operation) or self._counts(operation)
+    def _count(self, news: _News) -> None:
+        name, operation, reason, code, _, _, attempt, _, wait, *_, is_error, is_retry = news[0]
+        counts = self._counts(operation)
         if is_retry:
             counts.retries += 1
         if wait:
@@ -217,15 +230,16 @@ class Registry:
                 counts.at_once += 1
         elif name == UNKNOWN_ERROR:
             counts.unknown += 1
-        if record is not None:
+        if is_error:
             counts.errors += 1
-            known = self._by_code.get(code)
-            if known is None and len(self._by_code) >= _MOST_CODES:
-                code = ErrorCode.UNKNOWN
-                known = self._by_code.get(code)
-            self._by_code[code] = (known or 0) + 1
-            self._errors.append(record)
-            self._last = record
+            key = self._code_key(code)
+            self._by_code[key] = self._by_code.get(key, 0) + 1
+            self._errors.append(news)
+            self._last = news
+
+    def _code_key(self, code: ErrorCode) -> int:
+        """Return under which code an error is counted: its own, unless there are too many."""
+        return ErrorCode.UNKNOWN if len(self._by_code) >= _MOST_CODES and code not in self._by_code else code
 
     def declare(self, operation: str) -> None:
         """Make an operation known before it first fails.
@@ -299,8 +313,8 @@ class Registry:
         """The newest error; falsy, and "Success" as text, while there is none."""
         if self._news:
             with self._counted():
-                return self._last
-        return self._last
+                return _last(self._last)
+        return _last(self._last)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -323,7 +337,8 @@ class Registry:
     def errors(self) -> tuple[ErrorRecord, ...]:
         """The newest errors, oldest first."""
         with self._counted():
-            return tuple(self._errors)
+            news = tuple(self._errors)
+        return tuple(_record(*each) for each in news)
 
     @property
     def by_code(self) -> dict[ErrorCode, int]:
@@ -365,22 +380,22 @@ class Registry:
         """Return everything at one moment: immutable, and fit for `json.dumps`."""
         with self._counted():
             return Snapshot(
-                last_error=_plain(self._last),
+                last_error=_plain(_last(self._last)),
                 totals=Snapshot(self._frozen_total()._asdict()),
                 by_code=Snapshot({str(code): count for code, count in self._by_code.items()}),
                 operations=Snapshot({n: Snapshot(self._frozen(n, c)._asdict()) for n, c in self._operations.items()}),
-                errors=tuple(_plain(record) for record in self._errors),
+                errors=tuple(_plain(_record(*each)) for each in self._errors),
             )
 
     def clear_error(self) -> None:
         """Forget the last error; the counters stay, as in the plugin."""
         with self._counted():
-            self._last = ErrorRecord()
+            self._last = None
 
     def reset(self) -> None:
         """Forget everything but the names of the operations."""
         with self._counted():
-            self._last = ErrorRecord()
+            self._last = None
             self._errors.clear()
             self._by_code.clear()
             for counts in self._operations.values():
@@ -424,7 +439,7 @@ class Registry:
 
     def __repr__(self) -> str:
         total = self.stats()
-        return f"<Registry: {total.errors} errors, {total.retries} retries, last error {str(self._last)!r}>"
+        return f"<Registry: {total.errors} errors, {total.retries} retries, last error {str(_last(self._last))!r}>"
 
 
 def _buffer_size(value: object) -> int:
@@ -439,6 +454,10 @@ def _buffer_size(value: object) -> int:
 def _check_name(operation: object) -> None:
     if not isinstance(operation, str):
         raise TypeError(f"operation must be a str, the name of an operation; got {shown(operation)}")
+
+
+def _last(news: _News | None) -> ErrorRecord:
+    return ErrorRecord() if news is None else _record(*news)
 
 
 def _record(event: RetryEvent, thread: str) -> ErrorRecord:

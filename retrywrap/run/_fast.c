@@ -5,27 +5,9 @@
  * base's, whatever their size is, with a tail of ours behind. Nothing in wrapt's own fields is ever touched.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stddef.h>
-#include <structmember.h>
+#include "_fast.h"
 
 /* ---- successes, counted */
-
-typedef struct {
-    PyObject_HEAD
-    unsigned long long count;
-} Tally;
-
-static inline void
-tally_add(Tally *tally)
-{
-#ifdef Py_GIL_DISABLED
-    __atomic_fetch_add(&tally->count, 1, __ATOMIC_RELAXED);
-#else
-    tally->count++;
-#endif
-}
 
 static PyObject *
 tally_call(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -67,25 +49,7 @@ static PyType_Spec tally_spec = {
     .slots = tally_slots,
 };
 
-/* ---- the module's state */
-
-typedef struct {
-    PyTypeObject *tally_type;
-    PyObject *counted;       /* the list whose only item is the number of the newest note */
-    PyObject *first_failure; /* (spec, since, error, arguments, named) -> operation, or None: let it out */
-    PyObject *retry;         /* (operation, wrapped, arguments, named) -> what the last attempt returned */
-    PyObject *awaited;       /* (first, wrapped, spec, arguments, named) -> an awaitable that is retried */
-} State;
-
 /* ---- the proxy */
-
-typedef struct {
-    vectorcallfunc vectorcall;
-    State *state;      /* the module's, which the type keeps alive */
-    PyObject *wrapped; /* what is called */
-    PyObject *spec;
-    Tally *tally;
-} Tail;
 
 static inline Tail *
 tail_of(PyObject *self)
@@ -98,100 +62,10 @@ static inline PyObject *
 newest_note(State *state)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    return PyList_GetItemRef(state->counted, 0);
+    return PyList_GetItemRef(state->links.counted, 0);
 #else
-    return Py_NewRef(PyList_GET_ITEM(state->counted, 0));
+    return Py_NewRef(PyList_GET_ITEM(state->links.counted, 0));
 #endif
-}
-
-static PyObject *
-take_raised(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(value, traceback);
-        Py_DECREF(traceback);
-    }
-    Py_XDECREF(type);
-    return value;
-#endif
-}
-
-static void
-raise_again(PyObject *error)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(error);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
-#endif
-}
-
-static int
-pack(PyObject *const *args, Py_ssize_t count, PyObject *names, PyObject **arguments, PyObject **named)
-{
-    *named = NULL;
-    *arguments = PyTuple_New(count);
-    if (*arguments == NULL) {
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyTuple_SET_ITEM(*arguments, i, Py_NewRef(args[i]));
-    }
-    *named = PyDict_New();
-    Py_ssize_t given = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    for (Py_ssize_t i = 0; *named != NULL && i < given; i++) {
-        if (PyDict_SetItem(*named, PyTuple_GET_ITEM(names, i), args[count + i]) < 0) {
-            Py_CLEAR(*named);
-        }
-    }
-    if (*named == NULL) {
-        Py_CLEAR(*arguments);
-        return -1;
-    }
-    return 0;
-}
-
-/* The first attempt has raised what may be retried: wait as an `except` block would, then go on or let it out. */
-static PyObject *
-after_failure(Tail *tail, PyObject *wrapped, PyObject *since, PyObject *const *args, Py_ssize_t count, PyObject *names)
-{
-    State *state = tail->state;
-    PyObject *arguments, *named, *operation, *result = NULL;
-    PyObject *spec = Py_NewRef(tail->spec);
-    PyObject *error = take_raised();
-    if (pack(args, count, names, &arguments, &named) < 0) {
-        PyErr_Clear(); /* there is no memory to retry with */
-        Py_DECREF(spec);
-        raise_again(error);
-        return NULL;
-    }
-    PyObject *before = PyErr_GetHandledException();
-    PyErr_SetHandledException(error);
-    PyObject *told[] = {NULL, spec, since, error, arguments, named};
-    operation = PyObject_Vectorcall(state->first_failure, told + 1, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    PyErr_SetHandledException(before);
-    Py_XDECREF(before);
-    if (operation == Py_None) {
-        raise_again(error); /* steals it */
-    }
-    else {
-        Py_DECREF(error); /* it is let go before the next attempt begins */
-        if (operation != NULL) {
-            PyObject *then[] = {NULL, operation, wrapped, arguments, named};
-            result = PyObject_Vectorcall(state->retry, then + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        }
-    }
-    Py_XDECREF(operation);
-    Py_DECREF(arguments);
-    Py_DECREF(named);
-    Py_DECREF(spec);
-    return result;
 }
 
 static PyObject *
@@ -199,9 +73,9 @@ after_awaitable(Tail *tail, PyObject *first, PyObject *wrapped, PyObject *const 
 {
     PyObject *arguments, *named, *result = NULL;
     PyObject *spec = Py_NewRef(tail->spec);
-    if (pack(args, count, names, &arguments, &named) == 0) {
+    if (retrywrap_pack(args, count, names, &arguments, &named) == 0) {
         PyObject *told[] = {NULL, first, wrapped, spec, arguments, named};
-        result = PyObject_Vectorcall(tail->state->awaited, told + 1, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        result = PyObject_Vectorcall(tail->state->links.awaited, told + 1, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         Py_DECREF(arguments);
         Py_DECREF(named);
     }
@@ -227,7 +101,7 @@ call_retried(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *nam
         }
     }
     else if (PyErr_ExceptionMatches(PyExc_Exception)) {
-        result = after_failure(tail, wrapped, since, args, PyVectorcall_NARGS(nargsf), names);
+        result = retrywrap_after_failure(tail, wrapped, since, args, nargsf, names);
     }
     Py_DECREF(since);
     Py_DECREF(wrapped);
@@ -271,6 +145,7 @@ proxy_traverse(PyObject *self, visitproc visit, void *arg)
     Tail *tail = tail_of(self);
     Py_VISIT(tail->wrapped);
     Py_VISIT(tail->spec);
+    Py_VISIT(tail->track);
     Py_VISIT(tail->tally);
     if (!(base->tp_flags & Py_TPFLAGS_HEAPTYPE)) { /* else the base visits it */
         Py_VISIT(Py_TYPE(self));
@@ -285,6 +160,7 @@ proxy_clear(PyObject *self)
     tail->vectorcall = NULL; /* a finalizer that calls it now gets an error, no crash */
     Py_CLEAR(tail->wrapped);
     Py_CLEAR(tail->spec);
+    Py_CLEAR(tail->track);
     Py_CLEAR(tail->tally);
     return Py_TYPE(self)->tp_base->tp_clear(self);
 }
@@ -297,13 +173,14 @@ proxy_dealloc(PyObject *self)
     Tail *tail = tail_of(self);
     PyObject_GC_UnTrack(self);
     tail->vectorcall = NULL;
-    PyObject *wrapped = tail->wrapped, *spec = tail->spec, *tally = (PyObject *)tail->tally;
-    tail->wrapped = tail->spec = NULL;
+    PyObject *wrapped = tail->wrapped, *spec = tail->spec, *track = tail->track, *tally = (PyObject *)tail->tally;
+    tail->wrapped = tail->spec = tail->track = NULL;
     tail->tally = NULL;
     int static_base = !(base->tp_flags & Py_TPFLAGS_HEAPTYPE); /* then it does not let go of the type */
     base->tp_dealloc(self);
     Py_XDECREF(wrapped);
     Py_XDECREF(spec);
+    Py_XDECREF(track);
     Py_XDECREF(tally);
     if (static_base) {
         Py_DECREF(type);
@@ -453,7 +330,7 @@ set_up(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOOO!s:set_up", &self, &wrapped, &spec, state->tally_type, &tally, &way)) {
         return NULL;
     }
-    if (Py_TYPE(self)->tp_dealloc != proxy_dealloc || tail_of(self)->vectorcall != NULL || state->retry == NULL) {
+    if (Py_TYPE(self)->tp_dealloc != proxy_dealloc || tail_of(self)->vectorcall != NULL || state->links.retry == NULL) {
         PyErr_SetString(PyExc_TypeError, "this proxy cannot be set up");
         return NULL;
     }
@@ -492,7 +369,7 @@ unpack(PyObject *Py_UNUSED(module), PyObject *args)
     }
     Py_ssize_t given = names == Py_None ? 0 : PyTuple_GET_SIZE(names);
     Py_ssize_t count = PyTuple_GET_SIZE(packed) - given;
-    if (pack(((PyTupleObject *)packed)->ob_item, count, given == 0 ? NULL : names, &arguments, &named) < 0) {
+    if (retrywrap_pack(((PyTupleObject *)packed)->ob_item, count, given == 0 ? NULL : names, &arguments, &named) < 0) {
         return NULL;
     }
     PyObject *both = PyTuple_Pack(2, arguments, named);
@@ -501,34 +378,68 @@ unpack(PyObject *Py_UNUSED(module), PyObject *args)
     return both;
 }
 
-PyDoc_STRVAR(connect_doc, "connect(counted, first_failure, retry, awaited)\n--\n\n"
-"Say what is called when a call has raised, or returned an awaitable.");
+PyDoc_STRVAR(connect_doc, "connect(links)\n--\n\n"
+"Say what is called when a call has raised, or returned an awaitable, and where to look what is in force.\n\n"
+"Raises KeyError where a link is missing, and TypeError where one is not of the kind that is needed.");
+
+static const char *const link_names[] = {
+#define RETRYWRAP_TEXT(name) #name,
+    RETRYWRAP_LINKS(RETRYWRAP_TEXT)};
+static const char *const interned_names[] = {RETRYWRAP_NAMES(RETRYWRAP_TEXT)};
+
+static int
+fits_together(const Links *links)
+{
+    PyTypeObject *event = (PyTypeObject *)links->event_type;
+    return PyList_CheckExact(links->counted) && PyList_GET_SIZE(links->counted) == 1
+        && PyDict_CheckExact(links->judged) && PyDict_CheckExact(links->clocks) && PyDict_CheckExact(links->hooks)
+        && PyDict_CheckExact(links->threading) && PyContextVar_CheckExact(links->ambient)
+        && PyTuple_CheckExact(links->event_names) && PyTuple_GET_SIZE(links->event_names) == 2
+        && PyType_Check(links->event_type) && PyType_IsSubtype(event, &PyTuple_Type)
+        && event->tp_basicsize == PyTuple_Type.tp_basicsize && event->tp_itemsize == PyTuple_Type.tp_itemsize;
+}
 
 static PyObject *
-connect(PyObject *module, PyObject *args)
+connect(PyObject *module, PyObject *links)
 {
-    PyObject *counted, *first_failure, *retry, *awaited;
-    if (!PyArg_ParseTuple(args, "O!OOO:connect", &PyList_Type, &counted, &first_failure, &retry, &awaited)) {
-        return NULL;
-    }
-    if (PyList_GET_SIZE(counted) != 1) {
-        PyErr_SetString(PyExc_ValueError, "counted must be a list of one item");
-        return NULL;
-    }
     State *state = state_of(module);
-    Py_XSETREF(state->counted, Py_NewRef(counted));
-    Py_XSETREF(state->first_failure, Py_NewRef(first_failure));
-    Py_XSETREF(state->awaited, Py_NewRef(awaited));
-    Py_XSETREF(state->retry, Py_NewRef(retry));
+    PyObject *found[LINKS] = {NULL};
+    int missing = !PyDict_CheckExact(links);
+    for (int i = 0; i < LINKS && !missing; i++) {
+        found[i] = Py_XNewRef(PyDict_GetItemString(links, link_names[i]));
+        if (found[i] == NULL) {
+            PyErr_SetString(PyExc_KeyError, link_names[i]);
+            missing = 1;
+        }
+    }
+    const Links *all = (const Links *)found;
+    if (missing || !fits_together(all)) {
+        for (int i = 0; i < LINKS; i++) {
+            Py_XDECREF(found[i]);
+        }
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "these links are not what the fast path knows");
+        }
+        return NULL;
+    }
+    for (int i = 0; i < LINKS; i++) {
+        Py_XSETREF(state->linked[i], found[i]);
+    }
+    Py_XSETREF(state->current_thread, Py_XNewRef(PyDict_GetItemString(state->links.threading, "current_thread")));
+    Py_XSETREF(state->get_ident, Py_XNewRef(PyDict_GetItemString(state->links.threading, "get_ident")));
     Py_RETURN_NONE;
 }
+
+PyDoc_STRVAR(count_doc, "count(registry)\n--\n\n"
+"Count all that came in to a registry, as its own function does; called with its lock held.");
 
 static PyMethodDef fast_methods[] = {
     {"make_type", make_type, METH_VARARGS, make_type_doc},
     {"set_up", set_up, METH_VARARGS, set_up_doc},
     {"invoke", (PyCFunction)(void (*)(void))invoke, METH_FASTCALL, invoke_doc},
     {"unpack", unpack, METH_VARARGS, unpack_doc},
-    {"connect", connect, METH_VARARGS, connect_doc},
+    {"connect", connect, METH_O, connect_doc},
+    {"count", retrywrap_count, METH_O, count_doc},
     {NULL},
 };
 
@@ -536,8 +447,21 @@ static int
 fast_exec(PyObject *module)
 {
     State *state = state_of(module);
+    for (int i = 0; i < NAMES; i++) {
+        state->named[i] = PyUnicode_InternFromString(interned_names[i]);
+        if (state->named[i] == NULL) {
+            return -1;
+        }
+    }
+    state->thread_key = PyUnicode_FromString("retrywrap.thread");
+    state->scheduled_details = PyList_New(0);
+    state->recovered_details = PyList_New(0);
     state->tally_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &tally_spec, NULL);
-    return state->tally_type == NULL ? -1 : PyModule_AddType(module, state->tally_type);
+    if (state->thread_key == NULL || state->scheduled_details == NULL || state->recovered_details == NULL
+        || state->tally_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->tally_type);
 }
 
 static int
@@ -545,10 +469,15 @@ fast_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = state_of(module);
     Py_VISIT(state->tally_type);
-    Py_VISIT(state->counted);
-    Py_VISIT(state->first_failure);
-    Py_VISIT(state->retry);
-    Py_VISIT(state->awaited);
+    for (int i = 0; i < LINKS; i++) {
+        Py_VISIT(state->linked[i]);
+    }
+    Py_VISIT(state->judged_for);
+    Py_VISIT(state->hushed);
+    Py_VISIT(state->scheduled_details);
+    Py_VISIT(state->recovered_details);
+    Py_VISIT(state->current_thread);
+    Py_VISIT(state->get_ident);
     return 0;
 }
 
@@ -557,17 +486,27 @@ fast_clear(PyObject *module)
 {
     State *state = state_of(module);
     Py_CLEAR(state->tally_type);
-    Py_CLEAR(state->counted);
-    Py_CLEAR(state->first_failure);
-    Py_CLEAR(state->retry);
-    Py_CLEAR(state->awaited);
+    for (int i = 0; i < LINKS; i++) {
+        Py_CLEAR(state->linked[i]);
+    }
+    Py_CLEAR(state->judged_for);
+    Py_CLEAR(state->hushed);
+    Py_CLEAR(state->scheduled_details);
+    Py_CLEAR(state->recovered_details);
+    Py_CLEAR(state->current_thread);
+    Py_CLEAR(state->get_ident);
     return 0;
 }
 
 static void
 fast_free(void *module)
 {
+    State *state = state_of((PyObject *)module);
     fast_clear((PyObject *)module);
+    for (int i = 0; i < NAMES; i++) {
+        Py_CLEAR(state->named[i]);
+    }
+    Py_CLEAR(state->thread_key);
 }
 
 static PyModuleDef_Slot fast_slots[] = {

@@ -13,6 +13,7 @@ from typing import Any
 from retrywrap.decide.allowance import Allowance
 
 __all__ = [
+    "REAL",
     "Clock",
     "current",
     "enable",
@@ -153,7 +154,10 @@ async def limited(seconds: float) -> AsyncIterator[None]:
         raise
 
 
-_current = Clock()
+REAL = Clock()
+"""The real time, which is in force unless a test has replaced it."""
+
+_current = REAL
 
 
 _enabled = True

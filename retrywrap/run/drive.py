@@ -29,7 +29,7 @@ from retrywrap.run.spec import OperationSpec
 _PRELOADED = oserrors, stdlib
 """What a first failure needs: where it is for want of file descriptors, or at the interpreter's end, it is too late."""
 
-__all__ = ["Operation", "apause", "aretry", "pause", "retry"]
+__all__ = ["Operation", "apause", "aretry", "forget_stale_traceback", "pause", "retried_later", "retry"]
 
 
 _BLOCKS = (
@@ -83,7 +83,7 @@ class Operation:
         """
         event = self.context._decide(error, self.clock.now(), self._spent(arguments, named))
         if self.context.attempts > 1:
-            _forget_stale_traceback(error)
+            forget_stale_traceback(error)
         self._publish(event)
         if event.final:
             self._let_out(error, event)
@@ -166,7 +166,7 @@ class Operation:
         return exhausted
 
 
-def _forget_stale_traceback(error: BaseException) -> None:
+def forget_stale_traceback(error: BaseException) -> None:
     """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
 
     The old part begins where the first entry's frame comes a second time, at the same instruction; where that frame is
@@ -255,9 +255,16 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
             operation.interrupted(during_attempt=True)
             raise
         if hasattr(type(result), "__await__"):
-            return retried_awaitable(result, call, lambda attempt: acontinue(operation, attempt, arguments, named))
+            return retried_later(operation, result, call, arguments, named)
         if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
             return result
+
+
+def retried_later(
+    operation: Operation, result: Any, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """Return what stands for an awaitable that came after failures, and goes on with the operation."""
+    return retried_awaitable(result, call, lambda attempt: acontinue(operation, attempt, arguments, named))
 
 
 async def acontinue(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from retrywrap.decide.notes import counted
-from retrywrap.run import drive, native
-from retrywrap.run.calls import awaited, build, build_fast, first_failure
+from retrywrap.record import registry
+from retrywrap.run import native
+from retrywrap.run.calls import build, build_fast
 from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import OperationSpec
+from retrywrap.run.track import links
 
 if TYPE_CHECKING:
     _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
@@ -117,7 +118,8 @@ if TYPE_CHECKING or native.fast is None:
 else:
     Retried, _Unbound, _Binding = native.types(__name__, vars(_Manners))
     _Binding.__get__ = _bind_as_it_does
-    native.fast.connect(counted, first_failure, drive.retry, awaited)
+    native.fast.connect(links())
+    registry.count_fast = native.fast.count
 
     def _make(kind: type, wrapped: Any, spec: OperationSpec) -> Any:
         """Return a proxy."""

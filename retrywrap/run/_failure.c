@@ -1,0 +1,893 @@
+/* The fast path where a call raises: the beaten track of a failure that nothing is said of but "try again, at once".
+ *
+ * Every decision is made in decide/context.py. What stands here is one of them, the tenth law, for operations whose
+ * policy asks for nothing but attempts without waits between them, under no scope, and for errors whose verdict is
+ * known to be "retry" by their class and text. Whatever else comes, Python takes the operation over where it stands:
+ * there, a retry is scheduled, recorded and published by the same rules, and cannot be told from one that was made here.
+ */
+
+#include "_fast.h"
+
+#define MOST_DETAILS 64
+#define MOST_JUDGED 128
+#define MOST_NEWS 64
+/* Places in an event. */
+enum {
+    EVENT_NAME,
+    EVENT_OPERATION,
+    EVENT_REASON,
+    EVENT_CODE,
+    EVENT_ATTEMPT = 6,
+    EVENT_WAIT = 8,
+    EVENT_IS_ERROR = 15,
+    EVENT_IS_RETRY,
+    EVENT_FIELDS
+};
+
+/* What has become of an operation that is not over. */
+typedef struct {
+    PyObject *track;
+    PyObject *since;
+    PyObject *verdict; /* of the newest failure: (code, message, error type, rule) */
+    double started;
+    double epoch;
+    long long attempts; /* that have failed */
+} Run;
+
+static void
+run_over(Run *run)
+{
+    Py_CLEAR(run->track);
+    Py_CLEAR(run->verdict);
+}
+
+/* ---- errors that are on their way */
+
+static PyObject *
+take_raised(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+        Py_DECREF(traceback);
+    }
+    Py_XDECREF(type);
+    return value;
+#endif
+}
+
+static void
+raise_again(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+/* Whether what a look-up of ours raised may be passed over: it is an Exception, and is cleared; Ctrl-C is not. */
+static int
+passed_over(void)
+{
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return 0;
+    }
+    PyErr_Clear();
+    return 1;
+}
+
+/* Call as an `except` block for the error would. */
+static PyObject *
+call_handling(PyObject *error, PyObject *function, PyObject **args, size_t count)
+{
+    PyObject *before = PyErr_GetHandledException();
+    PyErr_SetHandledException(error);
+    PyObject *result = PyObject_Vectorcall(function, args, count, NULL);
+    PyErr_SetHandledException(before);
+    Py_XDECREF(before);
+    return result;
+}
+
+int
+retrywrap_pack(PyObject *const *args, Py_ssize_t count, PyObject *names, PyObject **arguments, PyObject **named)
+{
+    *named = NULL;
+    *arguments = PyTuple_New(count);
+    if (*arguments == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyTuple_SET_ITEM(*arguments, i, Py_NewRef(args[i]));
+    }
+    *named = PyDict_New();
+    Py_ssize_t given = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; *named != NULL && i < given; i++) {
+        if (PyDict_SetItem(*named, PyTuple_GET_ITEM(names, i), args[count + i]) < 0) {
+            Py_CLEAR(*named);
+        }
+    }
+    if (*named == NULL) {
+        Py_CLEAR(*arguments);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- reading what Python keeps: each returns a new reference, or NULL, without an error where nothing is there */
+
+static PyObject *
+item_of(PyObject *dict, PyObject *key)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *value;
+    return PyDict_GetItemRef(dict, key, &value) < 0 ? NULL : value;
+#else
+    return Py_XNewRef(PyDict_GetItemWithError(dict, key));
+#endif
+}
+
+/* Whether an attribute is this very object; -1: it cannot be read. */
+static int
+attribute_is(PyObject *owner, PyObject *name, PyObject *wanted)
+{
+    PyObject *value = PyObject_GetAttr(owner, name);
+    if (value == NULL) {
+        return -1;
+    }
+    int same = value == wanted;
+    Py_DECREF(value);
+    return same;
+}
+
+static int
+item_is(PyObject *dict, PyObject *name, PyObject *wanted)
+{
+    PyObject *value = item_of(dict, name);
+    int same = value == wanted;
+    Py_XDECREF(value);
+    return PyErr_Occurred() ? -1 : same;
+}
+
+/* The running thread's name: asked of `threading` where somebody has replaced its functions (as gevent does). */
+static PyObject *
+thread_name(State *state)
+{
+    PyObject *thread = NULL, *kept = PyThreadState_GetDict();
+    int usual = kept == NULL ? 0 : item_is(state->links.threading, state->names.current_thread, state->current_thread);
+    if (usual == 1) {
+        usual = item_is(state->links.threading, state->names.get_ident, state->get_ident);
+    }
+    if (usual < 0) {
+        return NULL;
+    }
+    if (usual) {
+        thread = item_of(kept, state->thread_key);
+    }
+    if (thread == NULL) {
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+        thread = PyObject_CallNoArgs(state->links.thread);
+        if (thread == NULL || (usual && PyDict_SetItem(kept, state->thread_key, thread) < 0)) {
+            Py_XDECREF(thread);
+            return NULL;
+        }
+    }
+    PyObject *name = PyObject_GetAttr(thread, state->names.name);
+    Py_DECREF(thread);
+    return name;
+}
+
+static int
+read_clock(State *state, PyObject *name, double *seconds)
+{
+    PyObject *clock = PyObject_GetAttr(state->links.time, name); /* where somebody freezes time, it is replaced */
+    PyObject *now = clock == NULL ? NULL : PyObject_CallNoArgs(clock);
+    Py_XDECREF(clock);
+    if (now == NULL) {
+        return -1;
+    }
+    *seconds = PyFloat_AsDouble(now);
+    Py_DECREF(now);
+    return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* A text that depends on a number alone, made once of the first numbers. */
+static PyObject *
+detail(PyObject *made, PyObject *make, long long number, long long first)
+{
+    Py_ssize_t count = PyList_GET_SIZE(made);
+    if (number - first < count) {
+        return Py_NewRef(PyList_GET_ITEM(made, (Py_ssize_t)(number - first)));
+    }
+    PyObject *text = PyObject_CallFunction(make, "L", number);
+    if (text != NULL && number - first == count && count < MOST_DETAILS && PyList_Append(made, text) < 0) {
+        Py_CLEAR(text);
+    }
+    return text;
+}
+
+/* ---- whether a failure is on the beaten track */
+
+enum { TRACK_POLICIES, TRACK_OPERATION, TRACK_MAX, TRACK_MOST, TRACK_REGISTRY, TRACK_NEWS, TRACK_FIELDS };
+
+static PyObject *
+track_of(Tail *tail)
+{
+    State *state = tail->state;
+    PyObject *track = Py_XNewRef(tail->track);
+    if (track != NULL) {
+        int same = attribute_is(state->links.policies, state->names.current, PyTuple_GET_ITEM(track, TRACK_POLICIES));
+        if (same > 0) {
+            return track;
+        }
+        Py_DECREF(track);
+        if (same < 0) {
+            return NULL;
+        }
+    }
+    track = PyObject_CallOneArg(state->links.track_of, tail->spec);
+    if (track != NULL && (!PyTuple_CheckExact(track) || PyTuple_GET_SIZE(track) != TRACK_FIELDS)) {
+        PyErr_SetString(PyExc_TypeError, "track_of must return a tuple");
+        Py_CLEAR(track);
+    }
+    if (track != NULL) {
+        Py_XSETREF(tail->track, Py_NewRef(track));
+    }
+    return track;
+}
+
+/* Whether an argument is certainly as good at the next attempt as it was at the first. */
+static int
+stays(State *state, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (type->tp_iternext != NULL || (type->tp_as_async != NULL
+                                      && (type->tp_as_async->am_anext != NULL || type->tp_as_async->am_await != NULL))) {
+        return 0;
+    }
+    if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        return 1;
+    }
+    PyObject *module = PyObject_GetAttr((PyObject *)type, state->names.__module__);
+    if (module == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    int temporary = !PyUnicode_Check(module) || PyUnicode_CompareWithASCIIString(module, "tempfile") == 0;
+    Py_DECREF(module);
+    return !temporary;
+}
+
+/* Whether nothing is known of an error but itself: no note, no cause. */
+static int
+stands_alone(State *state, PyObject *error)
+{
+    PyBaseExceptionObject *base = (PyBaseExceptionObject *)error;
+    if (base->cause != NULL) {
+        return 0;
+    }
+    return base->dict == NULL ? 1 : PyDict_Contains(base->dict, state->names.__notes__) == 0;
+}
+
+static PyObject *
+judged(State *state, PyObject *error)
+{
+    PyObject *kept = state->links.judged;
+    PyObject *registered = PyObject_GetAttr(state->links.registrations, state->names.state);
+    if (registered == NULL) {
+        return NULL;
+    }
+    if (registered != state->judged_for) {
+        PyDict_Clear(kept);
+        Py_XSETREF(state->judged_for, registered);
+    }
+    else {
+        Py_DECREF(registered);
+    }
+    PyObject *text = PyObject_Str(error);
+    if (text == NULL || !PyUnicode_CheckExact(text)) { /* who says so is the classifier's business */
+        Py_XDECREF(text);
+        return NULL;
+    }
+    PyObject *number = Py_None;
+    if (PyObject_TypeCheck(error, (PyTypeObject *)PyExc_OSError)) {
+        PyObject *given = ((PyOSErrorObject *)error)->myerrno;
+        number = given == NULL ? Py_None : given;
+        if (number != Py_None && !PyLong_CheckExact(number)) {
+            Py_DECREF(text);
+            return NULL;
+        }
+    }
+    PyObject *verdict = NULL, *key = NULL, *cls = PyWeakref_NewRef((PyObject *)Py_TYPE(error), NULL);
+    if (cls != NULL && (key = PyTuple_Pack(3, cls, number, text)) != NULL) {
+        verdict = item_of(kept, key);
+        if (verdict == NULL && !PyErr_Occurred()) {
+            PyObject *asked[] = {error, key};
+            verdict = call_handling(error, state->links.judge, asked, 2);
+        }
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(cls);
+    Py_DECREF(text);
+    if (verdict == Py_None || (verdict != NULL && (!PyTuple_CheckExact(verdict) || PyTuple_GET_SIZE(verdict) != 4))) {
+        Py_CLEAR(verdict);
+    }
+    return verdict;
+}
+
+/* ---- events */
+
+enum { HUSH_LISTENERS, HUSH_HOLDER, HUSH_STATE, HUSH_ASK, HUSH_LOGGER, HUSH_DEAF, HUSH_FIELDS };
+
+/* Whether nobody would do anything with an event of a kind, bit 0: one that goes on, bit 1: one that succeeded late. */
+static int
+is_hushed(State *state, int kind)
+{
+    PyObject *hushed = state->hushed;
+    for (int tries = 0; tries < 2; tries++) {
+        if (hushed != NULL) {
+            int same = item_is(
+                state->links.hooks, state->names._subscriptions, PyTuple_GET_ITEM(hushed, HUSH_LISTENERS));
+            if (same == 1) {
+                same = attribute_is(
+                    PyTuple_GET_ITEM(hushed, HUSH_HOLDER), state->names.state, PyTuple_GET_ITEM(hushed, HUSH_STATE));
+            }
+            PyObject *ask = PyTuple_GET_ITEM(hushed, HUSH_ASK);
+            if (same == 1 && ask != Py_None) {
+                PyObject *config = PyObject_CallNoArgs(ask);
+                same = config == NULL || !PyDict_CheckExact(config)
+                    ? -1
+                    : item_is(config, state->names.wrapper_class, PyTuple_GET_ITEM(hushed, HUSH_LOGGER));
+                Py_XDECREF(config);
+            }
+            if (same < 0) {
+                return -1;
+            }
+            if (same) {
+                long deaf = PyLong_AsLong(PyTuple_GET_ITEM(hushed, HUSH_DEAF));
+                return (int)(deaf >> kind) & 1;
+            }
+        }
+        hushed = PyObject_CallNoArgs(state->links.hush);
+        if (hushed == NULL || !PyTuple_Check(hushed) || PyTuple_GET_SIZE(hushed) != HUSH_FIELDS) {
+            Py_XDECREF(hushed);
+            return -1;
+        }
+        Py_XSETREF(state->hushed, hushed);
+    }
+    return 0; /* it changes while it is looked at */
+}
+
+static PyObject *
+new_event(Run *run, State *state, int kind, double now)
+{
+    PyObject *track = run->track, *verdict = run->verdict;
+    PyObject *attempt = PyLong_FromLongLong(kind == 0 ? run->attempts : run->attempts + 1);
+    PyObject *elapsed = PyFloat_FromDouble(now - run->started);
+    PyObject *moment = PyFloat_FromDouble(run->epoch + now);
+    PyObject *text = kind == 0 ? detail(state->scheduled_details, state->links.scheduled, run->attempts, 1)
+                               : detail(state->recovered_details, state->links.recovered, run->attempts + 1, 2);
+    PyObject *wait = kind == 0 ? PyFloat_FromDouble(0.0) : Py_NewRef(Py_None);
+    PyTypeObject *type = (PyTypeObject *)state->links.event_type;
+    PyObject *event = NULL;
+    if (attempt != NULL && elapsed != NULL && moment != NULL && text != NULL && wait != NULL) {
+        event = type->tp_alloc(type, EVENT_FIELDS);
+    }
+    if (event == NULL) {
+        Py_XDECREF(attempt);
+        Py_XDECREF(elapsed);
+        Py_XDECREF(moment);
+        Py_XDECREF(text);
+        Py_XDECREF(wait);
+        return NULL;
+    }
+    int later = kind != 0 || run->attempts > 1;
+    PyObject *fields[EVENT_FIELDS] = {
+        Py_NewRef(PyTuple_GET_ITEM(state->links.event_names, kind)),
+        Py_NewRef(PyTuple_GET_ITEM(track, TRACK_OPERATION)),
+        Py_NewRef(kind == 0 ? Py_None : state->links.recovery),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, 0)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, 1)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, 2)),
+        attempt,
+        Py_NewRef(PyTuple_GET_ITEM(track, TRACK_MAX)),
+        wait,
+        elapsed,
+        moment,
+        Py_NewRef(PyTuple_GET_ITEM(verdict, 3)),
+        Py_NewRef(Py_None),
+        Py_NewRef(Py_None),
+        text,
+        Py_NewRef(kind == 0 ? Py_True : Py_False),
+        Py_NewRef(later ? Py_True : Py_False),
+    };
+    for (int i = 0; i < EVENT_FIELDS; i++) {
+        PyTuple_SET_ITEM(event, i, fields[i]);
+    }
+    return event;
+}
+
+/* Bring an event to the registry, and to the listeners where they would do anything with it. */
+static int
+publish(Run *run, State *state, int kind, double now, PyObject *error)
+{
+    PyObject *event = new_event(run, state, kind, now);
+    PyObject *name = event == NULL ? NULL : kind == 0 ? thread_name(state) : PyUnicode_FromStringAndSize("", 0);
+    PyObject *pair = name == NULL ? NULL : PyTuple_Pack(2, event, name);
+    Py_XDECREF(name);
+    PyObject *news = PyTuple_GET_ITEM(run->track, TRACK_NEWS);
+    PyObject *done = pair == NULL ? NULL : PyObject_CallMethodOneArg(news, state->names.append, pair);
+    Py_XDECREF(pair);
+    if (done != NULL && PyObject_Size(news) >= MOST_NEWS) {
+        Py_SETREF(done, PyObject_CallOneArg(state->links.count_some, PyTuple_GET_ITEM(run->track, TRACK_REGISTRY)));
+    }
+    if (done != NULL) {
+        int hushed = is_hushed(state, kind);
+        if (hushed < 0 && !passed_over()) { /* else the listeners are asked one by one */
+            Py_CLEAR(done);
+        }
+        else if (hushed != 1) {
+            PyObject *told[] = {event};
+            Py_SETREF(
+                done,
+                error == NULL ? PyObject_CallOneArg(state->links.tell, event)
+                              : call_handling(error, state->links.tell, told, 1));
+        }
+    }
+    Py_XDECREF(event);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* ---- the track itself */
+
+/* Whether an operation that fails for the first time is one for the beaten track; -1: something was raised. */
+static int
+begins(Tail *tail, Run *run, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = tail->state;
+    PyObject *around = NULL;
+    if (PyContextVar_Get(state->links.ambient, NULL, &around) < 0) {
+        return -1;
+    }
+    Py_XDECREF(around); /* it is compared, no more */
+    if (around != state->links.process) {
+        return 0;
+    }
+    int usual = item_is(state->links.clocks, state->names._current, state->links.clock);
+    if (usual == 1) {
+        usual = item_is(state->links.clocks, state->names._enabled, Py_True);
+    }
+    if (usual != 1) {
+        return usual;
+    }
+    run->track = track_of(tail);
+    if (run->track == NULL) {
+        return -1;
+    }
+    if (PyTuple_GET_ITEM(run->track, TRACK_REGISTRY) == Py_None) {
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!stays(state, args[i])) {
+            return 0;
+        }
+    }
+    double wall;
+    if (read_clock(state, state->names.time, &wall) < 0
+        || read_clock(state, state->names.monotonic, &run->started) < 0) {
+        return -1;
+    }
+    run->epoch = wall - run->started;
+    return 1;
+}
+
+/* Whether a failed attempt is retried at once, without anybody else's word; -1: something was raised. */
+static int
+is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = tail->state;
+    if (run->attempts == 0) {
+        int usual = begins(tail, run, args, count);
+        if (usual != 1) {
+            return usual;
+        }
+    }
+    long long most = PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
+    if (run->attempts >= most || !stands_alone(state, error)) {
+        return 0;
+    }
+    int usual = attribute_is(state->links.process, state->names._cancelled, Py_False);
+    if (usual != 1) {
+        return usual;
+    }
+    PyObject *verdict = judged(state, error);
+    if (verdict == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_XSETREF(run->verdict, verdict);
+    return 1;
+}
+
+/* Decide on a failed attempt. 1: the next one follows; 0: somebody else must decide; -1: something was raised. */
+static int
+schedule(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
+{
+#ifdef Py_GIL_DISABLED
+    return 0; /* what is kept here between calls is not made for threads that run at once */
+#endif
+    State *state = tail->state;
+    int beaten = is_beaten(tail, run, error, args, count);
+    if (beaten != 1) {
+        return beaten < 0 && !passed_over() ? -1 : 0;
+    }
+    double now = run->started;
+    if (run->attempts > 0) {
+        if (read_clock(state, state->names.monotonic, &now) < 0) {
+            return -1;
+        }
+        PyTracebackObject *entry = (PyTracebackObject *)((PyBaseExceptionObject *)error)->traceback;
+        if (entry != NULL && entry->tb_next != NULL) {
+            PyObject *done = PyObject_CallOneArg(state->links.forget_traceback, error);
+            if (done == NULL) {
+                return -1;
+            }
+            Py_DECREF(done);
+        }
+    }
+    run->attempts++;
+    return publish(run, state, 0, now, error) < 0 ? -1 : 1;
+}
+
+static PyObject *
+so_far(Run *run)
+{
+    return Py_BuildValue(
+        "(OddLO)", run->since, run->started, run->epoch, run->attempts, run->verdict == NULL ? Py_None : run->verdict);
+}
+
+/* Python decides what follows; the error is stolen. */
+static PyObject *
+hand_over(
+    Tail *tail, Run *run, PyObject *spec, PyObject *wrapped, PyObject *error, PyObject *const *args, Py_ssize_t count,
+    PyObject *names)
+{
+    State *state = tail->state;
+    PyObject *arguments, *named, *operation = NULL, *result = NULL, *told;
+    if (retrywrap_pack(args, count, names, &arguments, &named) < 0) {
+        PyErr_Clear(); /* there is no memory to retry with */
+        raise_again(error);
+        return NULL;
+    }
+    told = run->attempts == 0 ? Py_NewRef(run->since) : so_far(run);
+    if (told != NULL) {
+        PyObject *all[] = {NULL, spec, told, error, arguments, named};
+        operation = call_handling(
+            error, run->attempts == 0 ? state->links.first_failure : state->links.later_failure, all + 1,
+            5 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+        Py_DECREF(told);
+    }
+    if (operation == Py_None) {
+        raise_again(error); /* steals it */
+    }
+    else {
+        Py_DECREF(error); /* it is let go before the next attempt begins */
+        if (operation != NULL) {
+            PyObject *then[] = {NULL, operation, wrapped, arguments, named};
+            result = PyObject_Vectorcall(state->links.retry, then + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        }
+    }
+    Py_XDECREF(operation);
+    Py_DECREF(arguments);
+    Py_DECREF(named);
+    return result;
+}
+
+/* The operation ends by something that is no failure of an attempt; the error, which is stolen, comes out.
+ * How: it was cancelled (None), or interrupted in an attempt (True) or between two (False). */
+static PyObject *
+end(Tail *tail, Run *run, PyObject *spec, PyObject *error, PyObject *how)
+{
+    PyObject *told = so_far(run), *done = NULL;
+    if (told != NULL) {
+        PyObject *all[] = {spec, told, error, how};
+        done = call_handling(error, tail->state->links.later_end, all, 4);
+        Py_DECREF(told);
+    }
+    if (done == NULL) {
+        Py_DECREF(error);
+        return NULL;
+    }
+    Py_DECREF(done);
+    raise_again(error);
+    return NULL;
+}
+
+static PyObject *
+later_awaitable(
+    Tail *tail, Run *run, PyObject *spec, PyObject *first, PyObject *wrapped, PyObject *const *args, Py_ssize_t count,
+    PyObject *names)
+{
+    PyObject *arguments, *named, *result = NULL, *told = so_far(run);
+    if (told != NULL && retrywrap_pack(args, count, names, &arguments, &named) == 0) {
+        PyObject *all[] = {NULL, spec, told, first, wrapped, arguments, named};
+        result = PyObject_Vectorcall(
+            tail->state->links.later_awaitable, all + 1, 6 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        Py_DECREF(arguments);
+        Py_DECREF(named);
+    }
+    Py_XDECREF(told);
+    return result;
+}
+
+PyObject *
+retrywrap_after_failure(
+    Tail *tail, PyObject *wrapped, PyObject *since, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    Run run = {.since = since};
+    State *state = tail->state;
+    PyObject *spec = Py_NewRef(tail->spec), *result = NULL;
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+    Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    for (;;) {
+        PyObject *error = take_raised();
+        int follows = schedule(tail, &run, error, args, given);
+        if (follows == 0) {
+            result = hand_over(tail, &run, spec, wrapped, error, args, count, names);
+            break;
+        }
+        if (follows < 0) {
+            Py_DECREF(error);
+            break;
+        }
+        if (attribute_is(state->links.process, state->names._cancelled, Py_True) == 1) {
+            result = end(tail, &run, spec, error, Py_None);
+            break;
+        }
+        Py_DECREF(error); /* it is let go before the next attempt begins */
+        if (PyErr_CheckSignals() < 0) { /* what is called may run no bytecode, where signals are looked at */
+            result = end(tail, &run, spec, take_raised(), Py_False);
+            break;
+        }
+        result = PyObject_Vectorcall(wrapped, args, nargsf, names);
+        if (result != NULL) {
+            PyAsyncMethods *async = Py_TYPE(result)->tp_as_async;
+            double now;
+            if (async != NULL && async->am_await != NULL) {
+                Py_SETREF(result, later_awaitable(tail, &run, spec, result, wrapped, args, count, names));
+            }
+            else if (read_clock(state, state->names.monotonic, &now) < 0 || publish(&run, state, 1, now, NULL) < 0) {
+                Py_CLEAR(result);
+            }
+            break;
+        }
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            result = end(tail, &run, spec, take_raised(), Py_True);
+            break;
+        }
+    }
+    run_over(&run);
+    Py_DECREF(spec);
+    return result;
+}
+
+/* ---- counting */
+
+enum { MOST_KINDS = 8 };
+
+/* What happened to one operation, so often. */
+typedef struct {
+    PyObject *operation; /* a reference */
+    long long errors, retries, unknown, at_once;
+    double waited;
+    PyObject *reasons[MOST_KINDS], *codes[MOST_KINDS]; /* references */
+    long long reason_counts[MOST_KINDS], code_counts[MOST_KINDS];
+} Sum;
+
+static int
+add_to_attribute(PyObject *owner, PyObject *name, PyObject *amount)
+{
+    PyObject *before = PyObject_GetAttr(owner, name);
+    PyObject *after = before == NULL || amount == NULL ? NULL : PyNumber_Add(before, amount);
+    int failed = after == NULL || PyObject_SetAttr(owner, name, after) < 0;
+    Py_XDECREF(before);
+    Py_XDECREF(after);
+    Py_XDECREF(amount);
+    return failed ? -1 : 0;
+}
+
+static int
+add_to_item(PyObject *dict, PyObject *key, long long count)
+{
+    PyObject *before = item_of(dict, key), *more = PyLong_FromLongLong(count);
+    PyObject *after = more == NULL || PyErr_Occurred() ? NULL
+        : before == NULL                               ? Py_NewRef(more)
+                                                       : PyNumber_Add(before, more);
+    int failed = after == NULL || PyDict_SetItem(dict, key, after) < 0;
+    Py_XDECREF(before);
+    Py_XDECREF(more);
+    Py_XDECREF(after);
+    return failed ? -1 : 0;
+}
+
+/* Add one to the count of a thing; 0: there is no place left. */
+static int
+count_one(PyObject **things, long long *counts, PyObject *thing)
+{
+    for (int i = 0; i < MOST_KINDS; i++) {
+        if (things[i] == NULL) {
+            things[i] = Py_NewRef(thing);
+            counts[i] = 0;
+        }
+        if (things[i] == thing) {
+            counts[i]++;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Add a sum to the registry's counts, and begin it anew. */
+static int
+enter(State *state, PyObject *registry, Sum *sum)
+{
+    Names *names = &state->names;
+    const struct {
+        PyObject *name;
+        long long count;
+    } added[] = {
+        {names->errors, sum->errors},
+        {names->retries, sum->retries},
+        {names->unknown, sum->unknown},
+        {names->at_once, sum->at_once},
+    };
+    PyObject *counts = NULL, *reasons = NULL, *by_code = NULL;
+    int failed = 0;
+    if (sum->operation != NULL) {
+        counts = PyObject_CallMethodOneArg(registry, names->_counts, sum->operation);
+        reasons = counts == NULL ? NULL : PyObject_GetAttr(counts, names->reasons);
+        by_code = reasons == NULL ? NULL : PyObject_GetAttr(registry, names->_by_code);
+        failed = by_code == NULL || !PyDict_CheckExact(reasons) || !PyDict_CheckExact(by_code);
+    }
+    for (size_t i = 0; !failed && i < sizeof(added) / sizeof(added[0]); i++) {
+        failed = added[i].count != 0 && add_to_attribute(counts, added[i].name, PyLong_FromLongLong(added[i].count)) < 0;
+    }
+    if (!failed && sum->waited != 0.0) {
+        failed = add_to_attribute(counts, names->waited, PyFloat_FromDouble(sum->waited)) < 0;
+    }
+    for (int i = 0; i < MOST_KINDS; i++) {
+        if (!failed && sum->reasons[i] != NULL) {
+            PyObject *word = PyObject_GetAttr(sum->reasons[i], names->value);
+            failed = word == NULL || add_to_item(reasons, word, sum->reason_counts[i]) < 0;
+            Py_XDECREF(word);
+        }
+        if (!failed && sum->codes[i] != NULL) {
+            PyObject *code = PyObject_CallMethodOneArg(registry, names->_code_key, sum->codes[i]);
+            failed = code == NULL || add_to_item(by_code, code, sum->code_counts[i]) < 0;
+            Py_XDECREF(code);
+        }
+        Py_XDECREF(sum->reasons[i]);
+        Py_XDECREF(sum->codes[i]);
+    }
+    Py_XDECREF(counts);
+    Py_XDECREF(reasons);
+    Py_XDECREF(by_code);
+    Py_XDECREF(sum->operation);
+    memset(sum, 0, sizeof(*sum));
+    return failed ? -1 : 0;
+}
+
+/* Add one event to a sum. 0: there is no place for it in this one; -1: it is none of ours, for some of its fields. */
+static int
+add_event(Sum *sum, PyObject *event, PyObject *unknown)
+{
+    PyObject *operation = PyTuple_GET_ITEM(event, EVENT_OPERATION), *reason = PyTuple_GET_ITEM(event, EVENT_REASON);
+    PyObject *attempt = PyTuple_GET_ITEM(event, EVENT_ATTEMPT), *wait = PyTuple_GET_ITEM(event, EVENT_WAIT);
+    PyObject *is_error = PyTuple_GET_ITEM(event, EVENT_IS_ERROR), *is_retry = PyTuple_GET_ITEM(event, EVENT_IS_RETRY);
+    if (!PyBool_Check(is_error) || !PyBool_Check(is_retry) || !PyLong_CheckExact(attempt)
+        || !(wait == Py_None || PyFloat_CheckExact(wait))) {
+        return -1;
+    }
+    if ((sum->operation != NULL && sum->operation != operation)
+        || (reason != Py_None && sum->reasons[MOST_KINDS - 1] != NULL)
+        || (is_error == Py_True && sum->codes[MOST_KINDS - 1] != NULL)) {
+        return 0;
+    }
+    if (sum->operation == NULL) {
+        sum->operation = Py_NewRef(operation);
+    }
+    if (reason != Py_None) {
+        count_one(sum->reasons, sum->reason_counts, reason);
+        int overflow;
+        sum->at_once += PyLong_AsLongAndOverflow(attempt, &overflow) == 1;
+    }
+    else {
+        sum->unknown += PyTuple_GET_ITEM(event, EVENT_NAME) == unknown;
+    }
+    if (is_error == Py_True) {
+        sum->errors++;
+        count_one(sum->codes, sum->code_counts, PyTuple_GET_ITEM(event, EVENT_CODE));
+    }
+    sum->retries += is_retry == Py_True;
+    sum->waited += wait == Py_None ? 0.0 : PyFloat_AS_DOUBLE(wait);
+    return 1;
+}
+
+/* Count one of the news: an event, and the thread that it happened in. */
+static int
+count_pair(State *state, PyObject *registry, PyObject *ring, PyObject *pair, Sum *sum)
+{
+    PyObject *event = PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2 ? PyTuple_GET_ITEM(pair, 0) : NULL;
+    int added = -1;
+    if (event != NULL && (PyObject *)Py_TYPE(event) == state->links.event_type && PyTuple_GET_SIZE(event) == EVENT_FIELDS) {
+        added = add_event(sum, event, state->links.unknown_name);
+    }
+    if (added != 1 && enter(state, registry, sum) < 0) {
+        return -1;
+    }
+    PyObject *done;
+    if (added == 0) {
+        add_event(sum, event, state->links.unknown_name);
+    }
+    if (added < 0) {
+        done = PyObject_CallMethodOneArg(registry, state->names._count, pair);
+    }
+    else if (PyTuple_GET_ITEM(event, EVENT_IS_ERROR) == Py_True) {
+        done = PyObject_CallMethodOneArg(ring, state->names.append, pair);
+        if (done != NULL && PyObject_SetAttr(registry, state->names._last, pair) < 0) {
+            Py_CLEAR(done);
+        }
+    }
+    else {
+        return 0;
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+PyObject *
+retrywrap_count(PyObject *module, PyObject *registry)
+{
+    State *state = (State *)PyModule_GetState(module);
+    PyObject *news = PyObject_GetAttr(registry, state->names._news), *ring = NULL;
+    Sum sum = {.operation = NULL};
+    int failed = news == NULL || (ring = PyObject_GetAttr(registry, state->names._errors)) == NULL;
+    while (!failed) {
+        Py_ssize_t left = PyObject_Size(news);
+        if (left <= 0) {
+            failed = left < 0;
+            break;
+        }
+        PyObject *pair = PyObject_CallMethodNoArgs(news, state->names.popleft);
+        if (pair == NULL) {
+            failed = !PyErr_ExceptionMatches(PyExc_IndexError); /* else somebody came between, and has counted it */
+            if (!failed) {
+                PyErr_Clear();
+            }
+            break;
+        }
+        failed = count_pair(state, registry, ring, pair, &sum) < 0;
+        Py_DECREF(pair);
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback); /* what was counted before is entered all the same */
+    if (enter(state, registry, &sum) < 0) {
+        failed = 1;
+    }
+    if (type != NULL) {
+        PyErr_Restore(type, value, traceback);
+    }
+    Py_XDECREF(news);
+    Py_XDECREF(ring);
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
