@@ -550,7 +550,7 @@ def find_hush(listeners: tuple[Any, ...], ours: bool) -> Hush:
     if not ours or state.error_log is not None:
         return Hush(listeners, _in_force, state, None, None, 0)
     if not state.settings.events:
-        return Hush(listeners, _in_force, state, None, None, 3)
+        return Hush(listeners, _in_force, state, None, None, 7)
     ask, wrapper_class, deaf = log.find_deaf()
     return Hush(listeners, _in_force, state, ask, wrapper_class, deaf)
 

@@ -451,7 +451,7 @@ class RetryContext:
     def _worn_out(self) -> _Stop | None:
         if self._most is None or self.current_retry < self._most:
             return None
-        limit = f"max={self._most} is the limit of retries" if self._most >= 0 else "retries are switched off here"
+        limit = limit_detail(self._most) if self._most >= 0 else "retries are switched off here"
         return StopReason.EXHAUSTED, limit
 
     def _draw(self, throttled: bool, now: float) -> _Stop | None:
@@ -548,6 +548,11 @@ def _check_spent(spent: object) -> None:
 def scheduled_detail(retry: int, wait: float) -> str:
     """Return the detail of an event: a retry of this number follows after so many seconds."""
     return f"retry {retry} follows in {shown_seconds(wait)} s"
+
+
+def limit_detail(most: int) -> str:
+    """Return the detail of an event: so many retries are used up."""
+    return f"max={most} is the limit of retries"
 
 
 def recovered_detail(attempt: int) -> str:

@@ -28,7 +28,8 @@ class Hush(NamedTuple):
         state: That configuration.
         ask: Returns a dict of what else they go by; None: nothing else.
         wrapper_class: What was found under this name in it.
-        deaf: Of two bits, 1: nobody would do anything with an event of a retry that follows, 2: with that of a recovery.
+        deaf: The bits 1: nobody would do anything with the event of a retry that follows; 2: with that of a recovery;
+            4: with that of an operation whose retries are used up.
     """
 
     listeners: tuple[Any, ...]

@@ -13,6 +13,7 @@ from retrywrap.locks import importing
 __all__ = ["emit"]
 
 _RECOVERED = f"retry.{StopReason.RECOVERED.value}"
+_EXHAUSTED = f"retry.{StopReason.EXHAUSTED.value}"
 _LEVELS = {
     SCHEDULED: "warning",
     UNKNOWN_ERROR: "warning",
@@ -45,14 +46,15 @@ def is_enabled(name: str) -> bool:
 def find_deaf() -> tuple[Callable[[], dict[str, Any]], object, int]:
     """Return how structlog is asked for its configuration, its wrapper class, and what that lets nobody hear.
 
-    The last has the bits 1, for a retry that follows, and 2, for an operation that succeeded late. Only the classes
+    The last has the bits 1, for a retry that follows, 2, for an operation that succeeded late, and 4, for one whose
+    retries are used up. Only the classes
     that structlog makes itself, one for each level, are taken at their word: another's may change its mind.
     """
     structlog, _ = _loaded or _load()
     wrapper_class = structlog.get_config()["wrapper_class"]
     deaf = 0
     if wrapper_class.__module__ == "structlog._native":
-        deaf = sum(bit for bit, name in ((1, SCHEDULED), (2, _RECOVERED)) if not is_enabled(name))
+        deaf = sum(bit for bit, name in ((1, SCHEDULED), (2, _RECOVERED), (4, _EXHAUSTED)) if not is_enabled(name))
     return structlog.get_config, wrapper_class, deaf
 
 

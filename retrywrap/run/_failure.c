@@ -1,8 +1,8 @@
 /* The fast path where a call raises: the beaten track of a failure that nothing is said of but "try again, at once".
  *
- * Every decision is made in decide/context.py. What stands here is one of them, the tenth law, for operations whose
+ * Every decision is made in decide/context.py. What stands here is two of them: the tenth law, for operations whose
  * policy asks for nothing but attempts without waits between them, under no scope, and for errors whose verdict is
- * known to be "retry" by their class and text. Whatever else comes, Python takes the operation over where it stands:
+ * known to be "retry" by their class and text; and the sixth, where their retries are used up. Whatever else comes, Python takes the operation over where it stands:
  * there, a retry is scheduled, recorded and published by the same rules, and cannot be told from one that was made here.
  */
 
@@ -215,7 +215,17 @@ detail(PyObject *made, PyObject *make, long long number, long long first)
 
 /* ---- whether a failure is on the beaten track */
 
-enum { TRACK_POLICIES, TRACK_OPERATION, TRACK_MAX, TRACK_MOST, TRACK_REGISTRY, TRACK_NEWS, TRACK_FIELDS };
+enum {
+    TRACK_POLICIES,
+    TRACK_OPERATION,
+    TRACK_LAYER,
+    TRACK_MAX,
+    TRACK_MOST,
+    TRACK_LIMIT, /* what an event says of that */
+    TRACK_REGISTRY,
+    TRACK_NEWS,
+    TRACK_FIELDS
+};
 
 static PyObject *
 track_of(Tail *tail)
@@ -326,7 +336,10 @@ judged(State *state, PyObject *error)
 
 enum { HUSH_LISTENERS, HUSH_HOLDER, HUSH_STATE, HUSH_ASK, HUSH_LOGGER, HUSH_DEAF, HUSH_FIELDS };
 
-/* Whether nobody would do anything with an event of a kind, bit 0: one that goes on, bit 1: one that succeeded late. */
+/* Of an operation: a retry follows at once; it succeeded late; its retries are used up. The bits of "deaf" go by these. */
+enum { SCHEDULED, RECOVERED, EXHAUSTED };
+
+/* Whether nobody would do anything with an event of a kind. */
 static int
 is_hushed(State *state, int kind)
 {
@@ -365,16 +378,19 @@ is_hushed(State *state, int kind)
     return 0; /* it changes while it is looked at */
 }
 
+/* The event of an attempt that has ended, the failed ones of before counted in `run`. */
 static PyObject *
 new_event(Run *run, State *state, int kind, double now)
 {
     PyObject *track = run->track, *verdict = run->verdict;
-    PyObject *attempt = PyLong_FromLongLong(kind == 0 ? run->attempts : run->attempts + 1);
+    long long number = run->attempts + 1;
+    PyObject *attempt = PyLong_FromLongLong(number);
     PyObject *elapsed = PyFloat_FromDouble(now - run->started);
     PyObject *moment = PyFloat_FromDouble(run->epoch + now);
-    PyObject *text = kind == 0 ? detail(state->scheduled_details, state->links.scheduled, run->attempts, 1)
-                               : detail(state->recovered_details, state->links.recovered, run->attempts + 1, 2);
-    PyObject *wait = kind == 0 ? PyFloat_FromDouble(0.0) : Py_NewRef(Py_None);
+    PyObject *wait = kind == SCHEDULED ? PyFloat_FromDouble(0.0) : Py_NewRef(Py_None);
+    PyObject *text = kind == SCHEDULED ? detail(state->scheduled_details, state->links.scheduled, number, 1)
+        : kind == RECOVERED            ? detail(state->recovered_details, state->links.recovered, number, 2)
+                                       : Py_NewRef(PyTuple_GET_ITEM(track, TRACK_LIMIT));
     PyTypeObject *type = (PyTypeObject *)state->links.event_type;
     PyObject *event = NULL;
     if (attempt != NULL && elapsed != NULL && moment != NULL && text != NULL && wait != NULL) {
@@ -388,11 +404,10 @@ new_event(Run *run, State *state, int kind, double now)
         Py_XDECREF(wait);
         return NULL;
     }
-    int later = kind != 0 || run->attempts > 1;
     PyObject *fields[EVENT_FIELDS] = {
         Py_NewRef(PyTuple_GET_ITEM(state->links.event_names, kind)),
         Py_NewRef(PyTuple_GET_ITEM(track, TRACK_OPERATION)),
-        Py_NewRef(kind == 0 ? Py_None : state->links.recovery),
+        Py_NewRef(PyTuple_GET_ITEM(state->links.reasons, kind)),
         Py_NewRef(PyTuple_GET_ITEM(verdict, 0)),
         Py_NewRef(PyTuple_GET_ITEM(verdict, 1)),
         Py_NewRef(PyTuple_GET_ITEM(verdict, 2)),
@@ -405,8 +420,8 @@ new_event(Run *run, State *state, int kind, double now)
         Py_NewRef(Py_None),
         Py_NewRef(Py_None),
         text,
-        Py_NewRef(kind == 0 ? Py_True : Py_False),
-        Py_NewRef(later ? Py_True : Py_False),
+        Py_NewRef(kind == RECOVERED ? Py_False : Py_True),
+        Py_NewRef(number > 1 ? Py_True : Py_False),
     };
     for (int i = 0; i < EVENT_FIELDS; i++) {
         PyTuple_SET_ITEM(event, i, fields[i]);
@@ -414,12 +429,14 @@ new_event(Run *run, State *state, int kind, double now)
     return event;
 }
 
-/* Bring an event to the registry, and to the listeners where they would do anything with it. */
-static int
+/* Bring an event to the registry, and to the listeners where they would do anything with it; return it. */
+static PyObject *
 publish(Run *run, State *state, int kind, double now, PyObject *error)
 {
     PyObject *event = new_event(run, state, kind, now);
-    PyObject *name = event == NULL ? NULL : kind == 0 ? thread_name(state) : PyUnicode_FromStringAndSize("", 0);
+    PyObject *name = event == NULL ? NULL
+        : kind == RECOVERED        ? PyUnicode_FromStringAndSize("", 0)
+                                   : thread_name(state);
     PyObject *pair = name == NULL ? NULL : PyTuple_Pack(2, event, name);
     Py_XDECREF(name);
     PyObject *news = PyTuple_GET_ITEM(run->track, TRACK_NEWS);
@@ -434,16 +451,17 @@ publish(Run *run, State *state, int kind, double now, PyObject *error)
             Py_CLEAR(done);
         }
         else if (hushed != 1) {
-            PyObject *told[] = {event};
             Py_SETREF(
                 done,
                 error == NULL ? PyObject_CallOneArg(state->links.tell, event)
-                              : call_handling(error, state->links.tell, told, 1));
+                              : call_handling(error, state->links.tell, &event, 1));
         }
     }
-    Py_XDECREF(event);
+    if (done == NULL) {
+        Py_CLEAR(event);
+    }
     Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return event;
 }
 
 /* ---- the track itself */
@@ -489,7 +507,7 @@ begins(Tail *tail, Run *run, PyObject *const *args, Py_ssize_t count)
     return 1;
 }
 
-/* Whether a failed attempt is retried at once, without anybody else's word; -1: something was raised. */
+/* Whether nothing but the number of retries decides on a failed attempt; -1: something was raised. */
 static int
 is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
 {
@@ -500,8 +518,7 @@ is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize
             return usual;
         }
     }
-    long long most = PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
-    if (run->attempts >= most || !stands_alone(state, error)) {
+    if (!stands_alone(state, error)) {
         return 0;
     }
     int usual = attribute_is(state->links.process, state->names._cancelled, Py_False);
@@ -516,34 +533,53 @@ is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize
     return 1;
 }
 
-/* Decide on a failed attempt. 1: the next one follows; 0: somebody else must decide; -1: something was raised. */
+/* What follows a failed attempt. */
+enum { NEXT, END, ELSEWHERE, RAISED };
+
+/* Decide on a failed attempt: the next one follows; the error comes out, with its note; somebody else must decide; or
+ * something else was raised meanwhile. */
 static int
-schedule(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
+decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
 {
 #ifdef Py_GIL_DISABLED
-    return 0; /* what is kept here between calls is not made for threads that run at once */
+    return ELSEWHERE; /* what is kept here between calls is not made for threads that run at once */
 #endif
     State *state = tail->state;
     int beaten = is_beaten(tail, run, error, args, count);
     if (beaten != 1) {
-        return beaten < 0 && !passed_over() ? -1 : 0;
+        return beaten < 0 && !passed_over() ? RAISED : ELSEWHERE;
     }
     double now = run->started;
     if (run->attempts > 0) {
         if (read_clock(state, state->names.monotonic, &now) < 0) {
-            return -1;
+            return RAISED;
         }
         PyTracebackObject *entry = (PyTracebackObject *)((PyBaseExceptionObject *)error)->traceback;
         if (entry != NULL && entry->tb_next != NULL) {
             PyObject *done = PyObject_CallOneArg(state->links.forget_traceback, error);
             if (done == NULL) {
-                return -1;
+                return RAISED;
             }
             Py_DECREF(done);
         }
     }
+    int last = run->attempts >= PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
+    PyObject *event = publish(run, state, last ? EXHAUSTED : SCHEDULED, now, error);
+    if (event == NULL) {
+        return RAISED;
+    }
     run->attempts++;
-    return publish(run, state, 0, now, error) < 0 ? -1 : 1;
+    if (last) {
+        PyObject *all[] = {error, event, PyTuple_GET_ITEM(run->track, TRACK_LAYER)};
+        PyObject *done = call_handling(error, state->links.leave_note, all, 3);
+        if (done == NULL) {
+            Py_DECREF(event);
+            return RAISED;
+        }
+        Py_DECREF(done);
+    }
+    Py_DECREF(event);
+    return last ? END : NEXT;
 }
 
 static PyObject *
@@ -638,12 +674,16 @@ retrywrap_after_failure(
     Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
     for (;;) {
         PyObject *error = take_raised();
-        int follows = schedule(tail, &run, error, args, given);
-        if (follows == 0) {
+        int follows = decide(tail, &run, error, args, given);
+        if (follows == ELSEWHERE) {
             result = hand_over(tail, &run, spec, wrapped, error, args, count, names);
             break;
         }
-        if (follows < 0) {
+        if (follows == END) {
+            raise_again(error); /* steals it */
+            break;
+        }
+        if (follows == RAISED) {
             Py_DECREF(error);
             break;
         }
@@ -663,8 +703,14 @@ retrywrap_after_failure(
             if (async != NULL && async->am_await != NULL) {
                 Py_SETREF(result, later_awaitable(tail, &run, spec, result, wrapped, args, count, names));
             }
-            else if (read_clock(state, state->names.monotonic, &now) < 0 || publish(&run, state, 1, now, NULL) < 0) {
-                Py_CLEAR(result);
+            else {
+                PyObject *event = read_clock(state, state->names.monotonic, &now) < 0
+                    ? NULL
+                    : publish(&run, state, RECOVERED, now, NULL);
+                if (event == NULL) {
+                    Py_CLEAR(result);
+                }
+                Py_XDECREF(event);
             }
             break;
         }

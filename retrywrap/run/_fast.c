@@ -394,7 +394,8 @@ fits_together(const Links *links)
     return PyList_CheckExact(links->counted) && PyList_GET_SIZE(links->counted) == 1
         && PyDict_CheckExact(links->judged) && PyDict_CheckExact(links->clocks) && PyDict_CheckExact(links->hooks)
         && PyDict_CheckExact(links->threading) && PyContextVar_CheckExact(links->ambient)
-        && PyTuple_CheckExact(links->event_names) && PyTuple_GET_SIZE(links->event_names) == 2
+        && PyTuple_CheckExact(links->event_names) && PyTuple_GET_SIZE(links->event_names) == 3
+        && PyTuple_CheckExact(links->reasons) && PyTuple_GET_SIZE(links->reasons) == 3
         && PyType_Check(links->event_type) && PyType_IsSubtype(event, &PyTuple_Type)
         && event->tp_basicsize == PyTuple_Type.tp_basicsize && event->tp_itemsize == PyTuple_Type.tp_itemsize;
 }

@@ -30,7 +30,7 @@ tally_add(Tally *tally)
     X(first_failure)    /* (spec, since, error, arguments, named) -> operation, or None: let it out */ \
     X(retry)            /* (operation, wrapped, arguments, named) -> what the last attempt returned */ \
     X(awaited)          /* (first, wrapped, spec, arguments, named) -> an awaitable that is retried */ \
-    X(track_of)         /* (spec) -> (policies, operation, max, most, registry, news); registry None: not beaten */ \
+    X(track_of)         /* (spec) -> (policies, operation, layer, max, most, limit, registry, news); registry None: not beaten */ \
     X(judge)            /* (error, key of judged) -> (code, message, error type, rule), or None: not beaten */ \
     X(judged)           /* what was judged: {(weak reference to the class, errno, text): what `judge` said} */ \
     X(hush)             /* () -> (listeners, holder, its state, structlog's get_config or None, wrapper class, deaf) */ \
@@ -44,9 +44,10 @@ tally_add(Tally *tally)
     X(thread)           /* () -> the running thread */ \
     X(count_some)       /* (registry): many events wait to be counted */ \
     X(event_type) \
-    X(recovery)         /* the reason of an operation that succeeded late */ \
+    X(leave_note)       /* (error, event, layer): on an error that comes out */ \
     X(unknown_name)     /* of an event that tells of an error which nobody knows */ \
-    X(event_names)      /* of one that goes on, and of one that succeeded late */ \
+    X(event_names)      /* of an operation that goes on, that succeeded late, and whose retries are used up */ \
+    X(reasons)          /* of these */ \
     X(ambient)          /* the context variable of the scopes around */ \
     X(process)          /* what it holds where no scope is around */ \
     X(clocks)           /* a module's names: _current, _enabled */ \

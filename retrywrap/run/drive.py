@@ -29,7 +29,7 @@ from retrywrap.run.spec import OperationSpec
 _PRELOADED = oserrors, stdlib
 """What a first failure needs: where it is for want of file descriptors, or at the interpreter's end, it is too late."""
 
-__all__ = ["Operation", "apause", "aretry", "forget_stale_traceback", "pause", "retried_later", "retry"]
+__all__ = ["Operation", "apause", "aretry", "forget_stale_traceback", "leave_note", "pause", "retried_later", "retry"]
 
 
 _BLOCKS = (
@@ -145,9 +145,7 @@ class Operation:
         publish(event, self.recorders)
 
     def _let_out(self, error: Exception, event: RetryEvent) -> None:
-        reason = event.reason or StopReason.EXHAUSTED
-        note = Note.make(explain_end(event), event.operation, self.context.layer, reason, event.attempt)
-        attach(error, note)
+        leave_note(error, event, self.context.layer)
         if not self.context.policy.reraise:
             raise self._exhausted(event, None) from error
 
@@ -164,6 +162,12 @@ class Operation:
         )
         exhausted.given_up = Note.make(why, event.operation, self.context.layer, reason, event.attempt)
         return exhausted
+
+
+def leave_note(error: BaseException, event: RetryEvent, layer: object) -> None:
+    """Leave the note of an operation's end on the error that comes out of it."""
+    reason = event.reason or StopReason.EXHAUSTED
+    attach(error, Note.make(explain_end(event), event.operation, layer, reason, event.attempt))
 
 
 def forget_stale_traceback(error: BaseException) -> None:

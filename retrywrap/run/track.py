@@ -20,7 +20,7 @@ from retrywrap.codes import ErrorCode
 from retrywrap.decide import policy as policies
 from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.backoff import fixed
-from retrywrap.decide.context import recovered_detail, scheduled_detail
+from retrywrap.decide.context import limit_detail, recovered_detail, scheduled_detail
 from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
 from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
@@ -38,6 +38,7 @@ SoFar: TypeAlias = "tuple[int, float, float, int, tuple[ErrorCode, str, str, str
 """Of an operation: the newest note when it began, its start, the epoch, its failures, and what was said of the last."""
 
 _MOST_JUDGED = 128
+_ENDS = StopReason.RECOVERED, StopReason.EXHAUSTED
 _AT_ONCE = fixed(0)
 _SAY_MORE = frozenset({"__getattr__", "__getattribute__", "__notes__", "__cause__", "__dict__"})
 _judged: dict[Any, tuple[ErrorCode, str, str, str]] = {}
@@ -47,12 +48,13 @@ def _track_of(spec: OperationSpec) -> tuple[Any, ...]:
     policy = spec.policy()
     beaten = spec.simple and type(spec.registry) is Registry and _asks_for_attempts_alone(policy)
     most = sys.maxsize if policy.max is None else policy.max
-    return spec._book, spec.name, policy.max, most, spec.registry if beaten else None, spec.registry._news
+    registry = spec.registry if beaten else None
+    return spec._book, spec.name, spec.layer, policy.max, most, limit_detail(most), registry, spec.registry._news
 
 
 def _asks_for_attempts_alone(policy: RetryPolicy) -> bool:
     asks = policy.on_types or policy.on_predicate or policy.before_retry or policy.own_chain
-    return policy.backoff == _AT_ONCE and policy.idempotent and not asks
+    return policy.backoff == _AT_ONCE and policy.idempotent and policy.reraise and not asks
 
 
 def _judge(error: Exception, key: tuple[Any, ...]) -> tuple[ErrorCode, str, str, str] | None:
@@ -135,9 +137,10 @@ def links() -> dict[str, Any]:
         "thread": threading.current_thread,
         "count_some": Registry.count_some,
         "event_type": RetryEvent,
-        "recovery": StopReason.RECOVERED,
+        "leave_note": drive.leave_note,
         "unknown_name": UNKNOWN_ERROR,
-        "event_names": (SCHEDULED, f"retry.{StopReason.RECOVERED.value}"),
+        "event_names": (SCHEDULED, *(f"retry.{reason.value}" for reason in _ENDS)),
+        "reasons": (None, *_ENDS),
         "ambient": ambient,
         "process": PROCESS,
         "clocks": vars(clocks),
