@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from retrywrap.decide import policy as policies
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.checks import check_seconds, shown
-from retrywrap.decide.events import RetryEvent
+from retrywrap.decide.events import EVERY_NAME, RetryEvent
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
 from retrywrap.decide.presets import FILES, NETWORK
 from retrywrap.errors import ConfigurationError
@@ -524,19 +524,10 @@ def load() -> PolicyBook:
     return _book(_apply({}, {}))
 
 
-def is_logged(event: RetryEvent) -> bool:
-    """Return whether anybody would see an event in a log."""
-    return _current().settings.events and log.is_enabled(event.name)
-
-
 def log_event(event: RetryEvent) -> None:
-    """Have an event logged."""
-    log.emit(event)
-
-
-def is_stored(event: RetryEvent) -> bool:
-    """Return whether an event is a failed attempt, and there is an error log for it."""
-    return event.is_error and _current().error_log is not None
+    """Have an event logged, where events are wanted and its level is on."""
+    if _current().settings.events and log.is_enabled(event.name):
+        log.emit(event)
 
 
 def find_hush(listeners: tuple[Any, ...], ours: bool) -> Hush:
@@ -548,15 +539,14 @@ def find_hush(listeners: tuple[Any, ...], ours: bool) -> Hush:
     """
     state = _current()
     if not ours or state.error_log is not None:
-        return Hush(listeners, _in_force, state, None, None, 0)
+        return Hush(listeners, _in_force, state, None, None, frozenset())
     if not state.settings.events:
-        return Hush(listeners, _in_force, state, None, None, 7)
-    ask, wrapper_class, deaf = log.find_deaf()
-    return Hush(listeners, _in_force, state, ask, wrapper_class, deaf)
+        return Hush(listeners, _in_force, state, None, None, EVERY_NAME)
+    return Hush(listeners, _in_force, state, *log.find_deaf())
 
 
 def store_error(event: RetryEvent) -> None:
-    """Have a failed attempt written to the error log."""
+    """Have a failed attempt written to the error log, where there is one."""
     error_log = _current().error_log
-    if error_log is not None:  # it may have been taken away meanwhile
+    if event.is_error and error_log is not None:
         error_log.write(int(event.time * 1000), int(event.code), event.message)

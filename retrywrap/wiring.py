@@ -41,16 +41,8 @@ def _log_event(event: RetryEvent) -> None:
     _config().log_event(event)
 
 
-def _is_not_logged(event: RetryEvent) -> bool:
-    return not _config().is_logged(event)
-
-
 def _store_error(event: RetryEvent) -> None:
     _config().store_error(event)
-
-
-def _is_not_stored(event: RetryEvent) -> bool:
-    return not _config().is_stored(event)
 
 
 def _wall_clock() -> float:
@@ -72,5 +64,5 @@ def _find_hush(listeners: tuple[Any, ...]) -> hooks.Hush:
 policy.book.load = _first_book
 registry.wall_clock = _wall_clock
 hooks.find_hush = _find_hush
-hooks.listen(_log_event, _is_not_logged)
-hooks.listen(_store_error, _is_not_stored)
+hooks.subscribe(_log_event)
+hooks.subscribe(_store_error)

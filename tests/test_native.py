@@ -25,6 +25,7 @@ import wrapt
 import retrywrap
 from retrywrap import Registry, configure, with_retry
 from retrywrap.run import native
+from retrywrap.run.track import links
 
 needs_c = pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python runs")
 
@@ -111,8 +112,13 @@ def test_helpers_refuse_what_they_do_not_expect() -> None:
         native.fast.invoke(len, [1], None)
     with pytest.raises(TypeError):
         native.fast.unpack([1], None)
-    with pytest.raises(ValueError, match="one item"):
-        native.fast.connect([], None, None, None)
+    with pytest.raises(TypeError, match="not what the fast path knows"):
+        native.fast.connect([])
+    with pytest.raises(KeyError, match="counted"):
+        native.fast.connect({})
+    with pytest.raises(TypeError, match="not what the fast path knows"):
+        native.fast.connect({**links(), "counted": []})
+    assert with_retry(len)([1]) == 1  # what was connected before still is
     with pytest.raises(TypeError, match="a tally takes no arguments"):
         native.new_tally()(1)  # type: ignore[call-arg]  # to give it one is the point
 
@@ -273,13 +279,15 @@ def test_no_reference_is_lost_in_a_debug_build() -> None:
         function(error)
 
     call, acall = retried(function), retried(coroutine)
+    beaten = with_retry(max=1, interval=0, registry=Registry(10))(function)
     loop = asyncio.new_event_loop()
-    for error in (None, KeyError, ValueError):
+    for error in (None, KeyError, ValueError, TimeoutError):
 
         def work() -> None:
-            with contextlib.suppress(KeyError, ValueError):
-                call(error, 1, named=2)  # noqa: B023 - of this round
-            with contextlib.suppress(KeyError, ValueError):
+            for each in (call, beaten):
+                with contextlib.suppress(KeyError, ValueError, TimeoutError):
+                    each(error, 1, named=2)  # noqa: B023 - of this round
+            with contextlib.suppress(KeyError, ValueError, TimeoutError):
                 loop.run_until_complete(acall(error, 1, named=2))  # noqa: B023 - of this round
 
         assert references_kept(work) < 0.5
@@ -291,13 +299,14 @@ def mixed_calls(times: int) -> None:
     """Decorate and call in all ways, with successes, failures and cycles."""
     registry = Registry(10)
     retried = with_retry(max=1, interval=0, registry=registry, on=KeyError)
+    beaten = with_retry(max=2, interval=0, registry=registry)
     loop = asyncio.new_event_loop()
     for number in range(times):
 
         @retried
         def function(fail: int, *rest: Any, **named: Any) -> Any:
             if fail:
-                raise (KeyError, TimeoutError, StopIteration)[fail % 3]("x")
+                raise (KeyError, TimeoutError, StopIteration)[fail % 3](f"number {times % 200}")
             return function
 
         @retried
@@ -305,7 +314,7 @@ def mixed_calls(times: int) -> None:
             return function(fail, *rest, **named)
 
         class Service:
-            @retried
+            @beaten
             def method(self, fail: int, *rest: Any, **named: Any) -> Any:
                 return function(fail, *rest, **named)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from retrywrap.classifiers.asking import ask, check_classifier, name_of
 from retrywrap.classifiers.guard import is_error, type_name
 from retrywrap.classifiers.redact import safe_message
-from retrywrap.classifiers.registration import State, book, function_row
+from retrywrap.classifiers.registration import book, function_row
 from retrywrap.classifiers.results import judge_result, refuse_class
 from retrywrap.classifiers.rows import UNKNOWN, Row
 from retrywrap.classifiers.tables import forbidden, shortened
@@ -21,7 +21,7 @@ __all__ = ["Chain", "is_known"]
 
 
 class _Plan(NamedTuple):
-    """The rows to ask about one class. Holds the class weakly, and the state of registration that it was made from.
+    """The rows to ask about one class. Holds the class weakly, and the mark of the registrations it was made from.
 
     Attributes:
         rows: All that are asked, in order.
@@ -30,7 +30,7 @@ class _Plan(NamedTuple):
     """
 
     cls: weakref.ref[type]
-    state: State
+    mark: object
     rows: tuple[Row, ...]
     quick: tuple[Row, ...]
     answer: Verdict | None
@@ -142,7 +142,7 @@ class Chain:
     def _ask(self, error: BaseException, walk: Walk | None) -> Verdict:
         cls = type(error)
         plan = self._plans.get(id(cls))
-        if plan is None or plan[1] is not book.state or plan[0]() is not cls:  # by place: half the cost of the names
+        if plan is None or plan[1] is not book.mark or plan[0]() is not cls:  # by place: half the cost of the names
             plan = self._make_plan(cls)
         _, _, rows, quick, answer = plan
         if answer is not None and walk is None:
@@ -172,10 +172,10 @@ class Chain:
     def _make_plan(self, cls: type[BaseException]) -> _Plan:
         key = id(cls)
         plans = self._plans
-        state = book.state  # taken first: a plan that a registration overtakes is then made anew
+        mark = book.mark  # taken first: a plan that a registration overtakes is then made anew
         rows = forbidden(cls) or tuple(sorted(self._rows_for(cls), key=_does_not_forbid))
         gone = weakref.ref(cls, lambda _: plans.pop(key, None))
-        plan = _Plan(gone, state, rows, shortened(rows, cls), rows[0].answer if rows else None)
+        plan = _Plan(gone, mark, rows, shortened(rows, cls), rows[0].answer if rows else None)
         plans[key] = plan
         return plan
 

@@ -45,11 +45,25 @@ class State(NamedTuple):
 
 
 class _Book:
-    """Holds the state in force."""
+    """Holds the state in force.
+
+    Attributes:
+        mark: Another object with each state: what was made from one keeps this, not the state, which holds classes.
+    """
 
     def __init__(self) -> None:
         self.state = State()
         self.lock = new_lock()
+
+    @property
+    def state(self) -> State:
+        """What is registered."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        self.mark = object()  # after it: who reads the mark first, and then the state, never has an old state for it
 
     def set_plugins(self, plugins: tuple[Row, ...] | None) -> None:
         with self.lock:

@@ -43,7 +43,7 @@ from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import ALONE, PROCESS, Allowance
 from retrywrap.decide.backoff import check_wait, clamp_hint
 from retrywrap.decide.checks import check_bool, check_clock, is_timedelta, shown, shown_seconds
-from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
+from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason, end_name
 from retrywrap.decide.notes import counted, given_up
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.reports import report_once
@@ -64,7 +64,7 @@ class RetryState(IntEnum):
 
 
 _Stop = tuple[StopReason, str]
-_NAMES = {reason: f"retry.{reason.value}" for reason in StopReason}
+_NAMES = {reason: end_name(reason) for reason in StopReason}
 
 
 class RetryContext:
@@ -446,7 +446,9 @@ class RetryContext:
             return self._end(stop, now)
         self.current_retry += 1
         self.last_retry_time = self._epoch + now
-        return self._event((None, scheduled_detail(self.current_retry, wait)), wait, now, error=True, retry=self.attempts > 1)
+        return self._event(
+            (None, scheduled_detail(self.current_retry, wait)), wait, now, error=True, retry=self.attempts > 1
+        )
 
     def _worn_out(self) -> _Stop | None:
         if self._most is None or self.current_retry < self._most:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from retrywrap.codes import ErrorCode
 
-__all__ = ["SCHEDULED", "UNKNOWN_ERROR", "RetryEvent", "StopReason"]
+__all__ = ["EVERY_NAME", "RECORDED", "SCHEDULED", "UNKNOWN_ERROR", "RetryEvent", "StopReason", "end_name"]
 
 SCHEDULED = "retry.scheduled"
 UNKNOWN_ERROR = "retry.unknown_error"
+RECORDED = "error.recorded"
 
 
 class StopReason(StrEnum):
@@ -32,11 +33,20 @@ class StopReason(StrEnum):
     """The scope was cancelled, `shutdown` was called, or the operation was interrupted."""
 
 
+def end_name(reason: StopReason) -> str:
+    """Return the name of the event of such an end."""
+    return f"retry.{reason.value}"
+
+
+EVERY_NAME = frozenset({SCHEDULED, UNKNOWN_ERROR, RECORDED, *map(end_name, StopReason)})
+"""The names of all events."""
+
+
 class RetryEvent(NamedTuple):
     """One decision about one operation.
 
     Attributes:
-        name: ``"retry.scheduled"``, ``"retry.unknown_error"``, or ``"retry."`` and the `StopReason`.
+        name: ``"retry.scheduled"``, ``"retry.unknown_error"``, ``"error.recorded"``, or ``"retry."`` and the `StopReason`.
         operation: The operation's name.
         reason: Why it ended; None while it goes on.
         code: The last error's `ErrorCode`.

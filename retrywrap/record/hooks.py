@@ -14,13 +14,13 @@ from retrywrap.reports import report_once
 if TYPE_CHECKING:
     from retrywrap.decide.events import RetryEvent
 
-__all__ = ["Hush", "Recorder", "hush", "listen", "publish", "subscribe", "tell"]
+__all__ = ["Hush", "Recorder", "hush", "publish", "subscribe", "tell"]
 
 Listener: TypeAlias = "Callable[[RetryEvent], Any]"
 
 
 class Hush(NamedTuple):
-    """Who is deaf to the events of retries that go at once, as long as what it depends on stays as it is.
+    """Which events nobody would do anything with, as long as all that this depends on stays what it is.
 
     Attributes:
         listeners: The subscriptions that it was found out for.
@@ -28,8 +28,7 @@ class Hush(NamedTuple):
         state: That configuration.
         ask: Returns a dict of what else they go by; None: nothing else.
         wrapper_class: What was found under this name in it.
-        deaf: The bits 1: nobody would do anything with the event of a retry that follows; 2: with that of a recovery;
-            4: with that of an operation whose retries are used up.
+        deaf: The names of the events.
     """
 
     listeners: tuple[Any, ...]
@@ -37,7 +36,7 @@ class Hush(NamedTuple):
     state: object
     ask: Callable[[], dict[str, Any]] | None
     wrapper_class: object
-    deaf: int
+    deaf: frozenset[str]
 
 
 class Recorder(Protocol):
@@ -48,18 +47,12 @@ class Recorder(Protocol):
 
 
 class _Subscription:
-    """One listener; compared by identity, because the same function may be subscribed twice.
+    """One listener; compared by identity, because the same function may be subscribed twice."""
 
-    Attributes:
-        listener: What is called.
-        idle: Says whether the listener would do nothing with an event, so that it need not be called; None: ask it.
-    """
+    __slots__ = ("listener",)
 
-    __slots__ = ("idle", "listener")
-
-    def __init__(self, listener: Listener, idle: Callable[[RetryEvent], bool] | None) -> None:
+    def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.idle = idle
 
 
 _lock = new_lock()
@@ -84,12 +77,7 @@ def subscribe(listener: Listener) -> Callable[[], None]:
     """
     if not _is_plain(listener):
         raise TypeError(f"listener must be a plain function that takes one event; got {shown(listener)}")
-    return listen(listener)
-
-
-def listen(listener: Listener, idle: Callable[[RetryEvent], bool] | None = None) -> Callable[[], None]:
-    """Do as `subscribe` does, for a listener that can say beforehand to which events it would do nothing."""
-    subscription = _Subscription(listener, idle)
+    subscription = _Subscription(listener)
     global _subscriptions
     with _lock:
         _subscriptions = (*_subscriptions, subscription)
@@ -102,21 +90,32 @@ def listen(listener: Listener, idle: Callable[[RetryEvent], bool] | None = None)
     return unsubscribe
 
 
-def hush() -> Hush:
-    """Return who is deaf to what, now."""
-    return find_hush(_subscriptions)
-
-
 class _Unchanging:
     state: object = None
 
 
 def _all_listen(listeners: tuple[_Subscription, ...]) -> Hush:
-    return Hush(listeners, _Unchanging, None, None, None, 0)
+    return Hush(listeners, _Unchanging, None, None, None, frozenset())
 
 
-find_hush: Callable[[tuple[_Subscription, ...]], Hush] = _all_listen
+find_hush: Callable[[tuple[Any, ...]], Hush] = _all_listen
 """Tells who is deaf among these listeners; replaced by who knows those that are there by default."""
+
+_hush: Hush | None = None
+
+
+def hush() -> Hush:
+    """Return which events nobody would do anything with, now."""
+    global _hush
+    found = _hush
+    if (
+        found is None
+        or found.listeners is not _subscriptions
+        or found.holder.state is not found.state
+        or (found.ask is not None and found.ask()["wrapper_class"] is not found.wrapper_class)
+    ):
+        found = _hush = find_hush(_subscriptions)
+    return found
 
 
 def _is_plain(listener: Any) -> bool:
@@ -134,11 +133,15 @@ def publish(event: RetryEvent, recorders: Iterable[Recorder]) -> None:
 
 
 def tell(event: RetryEvent) -> None:
-    """Bring an event to every listener that would do anything with it."""
+    """Bring an event to every listener, unless none would do anything with it."""
+    try:
+        if event.name in hush().deaf:
+            return
+    except Exception:
+        _report(find_hush, event)
     for subscription in _subscriptions:
         try:
-            if subscription.idle is None or not subscription.idle(event):
-                _tell(subscription, event)
+            _tell(subscription, event)
         except Exception:
             _report(subscription.listener, event)
 

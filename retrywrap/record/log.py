@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown_seconds
-from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.decide.events import EVERY_NAME, SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason, end_name
 from retrywrap.locks import importing
 
 __all__ = ["emit"]
 
-_RECOVERED = f"retry.{StopReason.RECOVERED.value}"
-_EXHAUSTED = f"retry.{StopReason.EXHAUSTED.value}"
 _LEVELS = {
     SCHEDULED: "warning",
     UNKNOWN_ERROR: "warning",
-    _RECOVERED: "info",
-    f"retry.{StopReason.CANCELLED.value}": "warning",  # somebody wanted it
+    end_name(StopReason.RECOVERED): "info",
+    end_name(StopReason.CANCELLED): "warning",  # somebody wanted it
 }
 _NUMBERS = {"info": 20, "warning": 30, "error": 40}  # of the standard library's logging
 
@@ -43,39 +42,82 @@ def is_enabled(name: str) -> bool:
     return structlog.is_configured() or bool(ours.isEnabledFor(level))
 
 
-def find_deaf() -> tuple[Callable[[], dict[str, Any]], object, int]:
-    """Return how structlog is asked for its configuration, its wrapper class, and what that lets nobody hear.
+def find_deaf() -> tuple[Callable[[], dict[str, Any]], object, frozenset[str]]:
+    """Return how structlog is asked for its configuration, its wrapper class, and the events that it lets nobody hear.
 
-    The last has the bits 1, for a retry that follows, 2, for an operation that succeeded late, and 4, for one whose
-    retries are used up. Only the classes
-    that structlog makes itself, one for each level, are taken at their word: another's may change its mind.
+    Only the classes that structlog makes itself, one for each level, are taken at their word: another's may change it.
     """
     structlog, _ = _loaded or _load()
     wrapper_class = structlog.get_config()["wrapper_class"]
-    deaf = 0
-    if wrapper_class.__module__ == "structlog._native":
-        deaf = sum(bit for bit, name in ((1, SCHEDULED), (2, _RECOVERED), (4, _EXHAUSTED)) if not is_enabled(name))
-    return structlog.get_config, wrapper_class, deaf
+    fixed = wrapper_class.__module__ == "structlog._native"
+    return structlog.get_config, wrapper_class, frozenset(n for n in EVERY_NAME if fixed and not is_enabled(n))
+
+
+class _Made(NamedTuple):
+    """A logger, and what it was made from: it is made anew where any of that is another.
+
+    Attributes:
+        logger: It.
+        renames: Whether the keys become attributes of a `logging.LogRecord`.
+        config: structlog's configuration.
+        processors: What was in its list, which may be changed in place.
+        is_configured: What structlog said.
+        outputs: ``sys.stdout`` and ``sys.stderr``, which some loggers take down.
+    """
+
+    logger: Any
+    renames: bool
+    config: dict[str, Any]
+    processors: list[Any]
+    is_configured: bool
+    outputs: tuple[object, object]
+
+
+_made: _Made | None = None
 
 
 def emit(event: RetryEvent) -> None:
     """Log one event: warning for scheduled, info for recovered, error for a final failure."""
+    global _made
     structlog, ours = _loaded or _load()
+    made, config = _made, structlog.get_config()
+    if (
+        made is None
+        or config != made.config
+        or config["processors"] != made.processors
+        or structlog.is_configured() is not made.is_configured
+        or made.outputs[0] is not sys.stdout
+        or made.outputs[1] is not sys.stderr
+    ):
+        made = _make(structlog, ours, config)
+        _made = made if _may_be_kept(config) else None
     keys = _keys(event)
-    if not _is_configured(structlog):
-        logger = _default_logger(structlog, ours)
-    else:
-        logger = structlog.get_logger("retrywrap")
-        if _makes_attributes(structlog):
-            keys["error_message"] = keys.pop("message")
-    getattr(logger, _LEVELS.get(event.name, "error"))(event.name, **keys)
+    if made.renames:
+        keys["error_message"] = keys.pop("message")
+    getattr(made.logger, _LEVELS.get(event.name, "error"))(event.name, **keys)
+
+
+def _make(structlog: Any, ours: Any, config: dict[str, Any]) -> _Made:
+    configured = _is_configured(structlog)
+    logger = structlog.get_logger("retrywrap") if configured else _default_logger(structlog, ours)
+    renames = configured and _makes_attributes(structlog)
+    outputs = sys.stdout, sys.stderr
+    return _Made(logger.bind(), renames, config, list(config["processors"]), structlog.is_configured(), outputs)
+
+
+def _may_be_kept(config: dict[str, Any]) -> bool:
+    """Whether another logger would be the same: where that is wanted, and of structlog's own factories."""
+    factory = config["logger_factory"]
+    places = {getattr(each, "__module__", None) or "" for each in (factory, type(factory))}
+    return config["cache_logger_on_first_use"] is True or any(place.startswith("structlog.") for place in places)
 
 
 def _keys(event: RetryEvent) -> dict[str, Any]:
+    code = event.code if type(event.code) is ErrorCode else ErrorCode(event.code)
     keys: dict[str, Any] = {
         "operation": event.operation,
-        "code": int(event.code),
-        "code_name": ErrorCode(event.code).name,
+        "code": int(code),
+        "code_name": code.name,
         "message": event.message,
         "error_type": event.error_type,
         "attempt": event.attempt,

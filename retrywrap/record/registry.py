@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
-from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent
+from retrywrap.decide.events import RECORDED, UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
 
-__all__ = ["RECORDED", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
+__all__ = ["ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
 
-RECORDED = "error.recorded"
 _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
 _LARGEST_BUFFER = 2**32 - 1

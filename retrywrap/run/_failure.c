@@ -290,7 +290,7 @@ static PyObject *
 judged(State *state, PyObject *error)
 {
     PyObject *kept = state->links.judged;
-    PyObject *registered = PyObject_GetAttr(state->links.registrations, state->names.state);
+    PyObject *registered = PyObject_GetAttr(state->links.registrations, state->names.mark);
     if (registered == NULL) {
         return NULL;
     }
@@ -334,48 +334,48 @@ judged(State *state, PyObject *error)
 
 /* ---- events */
 
-enum { HUSH_LISTENERS, HUSH_HOLDER, HUSH_STATE, HUSH_ASK, HUSH_LOGGER, HUSH_DEAF, HUSH_FIELDS };
-
-/* Of an operation: a retry follows at once; it succeeded late; its retries are used up. The bits of "deaf" go by these. */
+/* Of an operation: a retry follows at once; it succeeded late; its retries are used up. */
 enum { SCHEDULED, RECOVERED, EXHAUSTED };
 
-/* Whether nobody would do anything with an event of a kind. */
+enum { HUSH_LISTENERS, HUSH_HOLDER, HUSH_STATE, HUSH_ASK, HUSH_WRAPPER_CLASS, HUSH_DEAF, HUSH_FIELDS };
+
+/* Whether what was found out last still holds. */
 static int
-is_hushed(State *state, int kind)
+hush_holds(State *state)
 {
-    PyObject *hushed = state->hushed;
-    for (int tries = 0; tries < 2; tries++) {
-        if (hushed != NULL) {
-            int same = item_is(
-                state->links.hooks, state->names._subscriptions, PyTuple_GET_ITEM(hushed, HUSH_LISTENERS));
-            if (same == 1) {
-                same = attribute_is(
-                    PyTuple_GET_ITEM(hushed, HUSH_HOLDER), state->names.state, PyTuple_GET_ITEM(hushed, HUSH_STATE));
-            }
-            PyObject *ask = PyTuple_GET_ITEM(hushed, HUSH_ASK);
-            if (same == 1 && ask != Py_None) {
-                PyObject *config = PyObject_CallNoArgs(ask);
-                same = config == NULL || !PyDict_CheckExact(config)
-                    ? -1
-                    : item_is(config, state->names.wrapper_class, PyTuple_GET_ITEM(hushed, HUSH_LOGGER));
-                Py_XDECREF(config);
-            }
-            if (same < 0) {
-                return -1;
-            }
-            if (same) {
-                long deaf = PyLong_AsLong(PyTuple_GET_ITEM(hushed, HUSH_DEAF));
-                return (int)(deaf >> kind) & 1;
-            }
-        }
-        hushed = PyObject_CallNoArgs(state->links.hush);
-        if (hushed == NULL || !PyTuple_Check(hushed) || PyTuple_GET_SIZE(hushed) != HUSH_FIELDS) {
-            Py_XDECREF(hushed);
+    PyObject *hush = state->hushed;
+    if (hush == NULL) {
+        return 0;
+    }
+    int same = item_is(state->links.hooks, state->names._subscriptions, PyTuple_GET_ITEM(hush, HUSH_LISTENERS));
+    if (same == 1) {
+        same = attribute_is(PyTuple_GET_ITEM(hush, HUSH_HOLDER), state->names.state, PyTuple_GET_ITEM(hush, HUSH_STATE));
+    }
+    PyObject *ask = PyTuple_GET_ITEM(hush, HUSH_ASK);
+    if (same == 1 && ask != Py_None) {
+        PyObject *config = PyObject_CallNoArgs(ask);
+        same = config == NULL || !PyDict_CheckExact(config)
+            ? -1
+            : item_is(config, state->names.wrapper_class, PyTuple_GET_ITEM(hush, HUSH_WRAPPER_CLASS));
+        Py_XDECREF(config);
+    }
+    return same;
+}
+
+/* Whether nobody would do anything with an event of this name. */
+static int
+is_hushed(State *state, PyObject *name)
+{
+    int holds = hush_holds(state);
+    if (holds == 0) {
+        PyObject *hush = PyObject_CallNoArgs(state->links.hush);
+        if (hush == NULL || !PyTuple_Check(hush) || PyTuple_GET_SIZE(hush) != HUSH_FIELDS) {
+            Py_XDECREF(hush);
             return -1;
         }
-        Py_XSETREF(state->hushed, hushed);
+        Py_XSETREF(state->hushed, hush);
     }
-    return 0; /* it changes while it is looked at */
+    return holds < 0 ? -1 : PySet_Contains(PyTuple_GET_ITEM(state->hushed, HUSH_DEAF), name);
 }
 
 /* The event of an attempt that has ended, the failed ones of before counted in `run`. */
@@ -446,7 +446,7 @@ publish(Run *run, State *state, int kind, double now, PyObject *error)
         Py_SETREF(done, PyObject_CallOneArg(state->links.count_some, PyTuple_GET_ITEM(run->track, TRACK_REGISTRY)));
     }
     if (done != NULL) {
-        int hushed = is_hushed(state, kind);
+        int hushed = is_hushed(state, PyTuple_GET_ITEM(event, EVENT_NAME));
         if (hushed < 0 && !passed_over()) { /* else the listeners are asked one by one */
             Py_CLEAR(done);
         }

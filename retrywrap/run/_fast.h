@@ -33,7 +33,7 @@ tally_add(Tally *tally)
     X(track_of)         /* (spec) -> (policies, operation, layer, max, most, limit, registry, news); registry None: not beaten */ \
     X(judge)            /* (error, key of judged) -> (code, message, error type, rule), or None: not beaten */ \
     X(judged)           /* what was judged: {(weak reference to the class, errno, text): what `judge` said} */ \
-    X(hush)             /* () -> (listeners, holder, its state, structlog's get_config or None, wrapper class, deaf) */ \
+    X(hush)             /* () -> (listeners, holder, its state, structlog's get_config or None, wrapper class, names) */ \
     X(tell)             /* (event): to the listeners */ \
     X(later_failure)    /* (spec, so_far, error, arguments, named) -> operation, or None: let it out */ \
     X(later_awaitable)  /* (spec, so_far, result, wrapped, arguments, named) -> an awaitable that is retried */ \
@@ -61,7 +61,7 @@ tally_add(Tally *tally)
 /* ---- names of attributes and keys, interned */
 
 #define RETRYWRAP_NAMES(X) \
-    X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(state) X(current) X(monotonic) X(time) X(name) \
+    X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(state) X(mark) X(current) X(monotonic) X(time) X(name) \
     X(current_thread) X(get_ident) X(append) X(__notes__) X(__module__) X(wrapper_class) X(popleft) \
     X(retries) X(waited) X(unknown) X(errors) X(at_once) X(reasons) X(value) \
     X(_news) X(_errors) X(_last) X(_by_code) X(_counts) X(_count) X(_code_key)

@@ -8,6 +8,7 @@ it, so that a later error has no ``__context__`` which its own code did not give
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from retrywrap.classifiers import oserrors, stdlib
@@ -170,16 +171,21 @@ def leave_note(error: BaseException, event: RetryEvent, layer: object) -> None:
     attach(error, Note.make(explain_end(event), event.operation, layer, reason, event.attempt))
 
 
-def forget_stale_traceback(error: BaseException) -> None:
+def forget_stale_traceback(error: BaseException, caller: FrameType | None = None) -> None:
     """Cut what earlier attempts left on the traceback of an exception object that is raised again and again.
 
     The old part begins where the first entry's frame comes a second time, at the same instruction; where that frame is
     one of our loops', also at its caller, which made the first attempt, or at what that called: the fast path, which
     has no frame of its own, makes the first attempt on behalf of its caller.
+
+    Args:
+        error: The exception.
+        caller: Who made this attempt, and those before; None: one of our loops.
     """
     entry: Any = _TRACEBACK.__get__(error)  # past what its class makes of the attribute; it was raised, so it has one
     frame, place = entry.tb_frame, entry.tb_lasti
-    caller = frame.f_back if frame.f_globals.get("__package__") == __package__ else None
+    if caller is None and frame.f_globals.get("__package__") == __package__:
+        caller = frame.f_back
     while (following := entry.tb_next) is not None:
         if (
             following.tb_frame is caller

@@ -21,7 +21,7 @@ from retrywrap.decide import policy as policies
 from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.backoff import fixed
 from retrywrap.decide.context import limit_detail, recovered_detail, scheduled_detail
-from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason, end_name
 from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.record import hooks
@@ -93,6 +93,7 @@ def _go_on(spec: OperationSpec, so_far: SoFar) -> drive.Operation:
 def _later_failure(
     spec: OperationSpec, so_far: SoFar, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> drive.Operation | None:
+    drive.forget_stale_traceback(error, sys._getframe(1))
     operation = _go_on(spec, so_far)
     return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
 
@@ -110,6 +111,10 @@ def _later_end(spec: OperationSpec, so_far: SoFar, error: Exception, during_atte
         operation.resume(error)
     else:
         operation.interrupted(during_attempt=during_attempt)
+
+
+def _forget_traceback(error: Exception) -> None:
+    drive.forget_stale_traceback(error, sys._getframe(1))  # the fast path has no frame, and calls for its caller
 
 
 def _scheduled(retry: int) -> str:
@@ -131,7 +136,7 @@ def links() -> dict[str, Any]:
         "later_failure": _later_failure,
         "later_awaitable": _later_awaitable,
         "later_end": _later_end,
-        "forget_traceback": drive.forget_stale_traceback,
+        "forget_traceback": _forget_traceback,
         "scheduled": _scheduled,
         "recovered": recovered_detail,
         "thread": threading.current_thread,
@@ -139,7 +144,7 @@ def links() -> dict[str, Any]:
         "event_type": RetryEvent,
         "leave_note": drive.leave_note,
         "unknown_name": UNKNOWN_ERROR,
-        "event_names": (SCHEDULED, *(f"retry.{reason.value}" for reason in _ENDS)),
+        "event_names": (SCHEDULED, *map(end_name, _ENDS)),
         "reasons": (None, *_ENDS),
         "ambient": ambient,
         "process": PROCESS,

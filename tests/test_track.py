@@ -1,0 +1,675 @@
+"""The beaten track: a retry that nothing else is said of is made by the fast path in C, and nobody can tell.
+
+Where it is not built, both sides of each comparison are pure Python, and agree all the more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import re
+import signal
+import socket
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import retrywrap
+from retrywrap import Registry, RetryEvent, configure, retry_scope, subscribe, with_retry
+from retrywrap.classifiers import register, unregister
+from retrywrap.decide.allowance import PROCESS
+from retrywrap.errors import RetryExhausted
+from retrywrap.run import track
+from retrywrap.testing import VirtualClock
+
+needs_c = pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python runs")
+
+
+class OffTrack(Registry):
+    """A registry of a class of its own, which the fast path leaves to Python."""
+
+
+class Later:
+    """An awaitable."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def __await__(self) -> Iterator[Any]:
+        yield from ()
+        if self.error is not None:
+            raise self.error
+        return "awaited"
+
+
+class Mine(Exception):
+    """An error that a row is registered for."""
+
+
+class MineWithText(Mine):
+    """Its text is made by code that may fail."""
+
+    def __str__(self) -> str:
+        if self.args[0] == "broken":
+            raise ValueError("no text")
+        return f"text of {self.args[0]}"
+
+
+@pytest.fixture(autouse=True)
+def _known() -> Iterator[None]:
+    register(Mine, retrywrap.ErrorCode.NETWORK, retryable=True)
+    register(MineWithText, retrywrap.ErrorCode.TIMEOUT, retryable=True)
+    yield
+    unregister(Mine)
+    unregister(MineWithText)
+
+
+_again = ConnectionResetError("the same object")
+
+
+def _with_cause() -> Exception:
+    error = ConnectionResetError("caused")
+    error.__cause__ = ValueError("by this")
+    return error
+
+
+def _with_note(text: str) -> Exception:
+    error = ConnectionResetError("noted")
+    error.add_note(text)
+    return error
+
+
+def _given_up() -> Exception:
+    """Return what an operation inside has exhausted."""
+    try:
+        with_retry(max=1, interval=0, name="inner", registry=OffTrack())(_raise)(ConnectionResetError("inner"))
+    except ConnectionResetError as error:
+        return error
+    raise AssertionError("it cannot succeed")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _with_number(number: object) -> Exception:
+    error = ConnectionResetError("numbered")
+    error.errno = number  # type: ignore[assignment]  # a program may set anything
+    return error
+
+
+OUTCOMES: dict[str, Callable[[], Any]] = {
+    "reset": lambda: ConnectionResetError("reset by peer"),
+    "reset by number": lambda: ConnectionResetError(104, "Connection reset by peer"),
+    "refused": lambda: ConnectionRefusedError(111, "Connection refused"),
+    "timeout": TimeoutError,
+    "timeout by number": lambda: OSError(110, "timed out"),
+    "in the text": lambda: OSError("Multiple exceptions: [Errno 111] a, [Errno 104] b"),
+    "proxy": lambda: OSError("Tunnel connection failed: 503 Service Unavailable"),
+    "no tls": lambda: ConnectionError("PostgreSQL server at x rejected SSL upgrade"),
+    "connection": lambda: ConnectionError("of some kind"),
+    "unknown number": lambda: ConnectionResetError(99999, "nobody knows it"),
+    "odd number": lambda: _with_number("104"),
+    "true number": lambda: _with_number(True),
+    "odd argument": lambda: ConnectionResetError(["a list"]),
+    "secret": lambda: ConnectionResetError("connecting to https://me:hunter2@db failed"),
+    "long": lambda: ConnectionResetError("x" * 2000),
+    "lines": lambda: ConnectionResetError("one\ntwo\x1b[31m"),
+    "full": lambda: OSError(28, "No space left on device"),
+    "wrong": lambda: ValueError("no"),
+    "unknown": lambda: RuntimeError("nobody knows it"),
+    "mine": lambda: Mine("a"),
+    "text": lambda: MineWithText("b"),
+    "broken text": lambda: MineWithText("broken"),
+    "the same": lambda: _again,
+    "cause": _with_cause,
+    "note": lambda: _with_note("a note of the user"),
+    "given up": _given_up,
+    "group": lambda: ExceptionGroup("several", [ConnectionResetError("one"), TimeoutError("two")]),
+    "exhausted": lambda: RetryExhausted("an operation's end"),
+    "interrupt": KeyboardInterrupt,
+    "exit": lambda: SystemExit(3),
+    "value": lambda: "done",
+    "nothing": lambda: None,
+    "awaitable": Later,
+    "failing awaitable": lambda: Later(ConnectionResetError("awaited")),
+}
+
+ARGUMENTS: dict[str, Callable[[], Any]] = {
+    "number": lambda: 1,
+    "list": lambda: [1],
+    "object": object,
+    "iterator": lambda: iter([1]),
+    "generator": lambda: (x for x in [1]),
+    "mine": Mine,
+}
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"in \S+ s:", "in some s:", text)
+
+
+def _told(event: RetryEvent) -> RetryEvent:
+    """Return the event without its times, which differ from run to run."""
+    assert 0.0 <= event.elapsed < 60.0
+    assert event.time > 1e9
+    return event._replace(elapsed=0.0, time=0.0)
+
+
+def run(
+    registry: Registry, outcomes: list[str], most: int, argument: str, listened: bool, *, deep: bool = True
+) -> dict[str, Any]:
+    """Run one operation, and return all that can be seen of it."""
+    with contextlib.suppress(AttributeError):
+        del _again.__notes__
+    _again.__traceback__ = None
+    calls: list[str] = []
+    heard: list[RetryEvent] = []
+
+    def raise_deeper(made: BaseException) -> None:
+        raise made
+
+    def operation(*values: Any, **named: Any) -> Any:
+        kind = outcomes[len(calls)] if len(calls) < len(outcomes) else "value"
+        calls.append(kind)
+        made = OUTCOMES[kind]()
+        if isinstance(made, BaseException):
+            if deep:
+                raise_deeper(made)
+            raise made
+        return made
+
+    retried = with_retry(max=most, interval=0, name="operation", registry=registry)(operation)
+    seen: dict[str, Any] = {}
+    end = subscribe(heard.append) if listened else lambda: None
+    try:
+        result = retried(ARGUMENTS[argument](), key=ARGUMENTS[argument]())
+        if hasattr(result, "__await__"):
+            result = asyncio.run(_awaited(result))
+        seen["result"] = result
+    except BaseException as error:
+        seen["error"] = type(error), repr(error), type(error.__cause__), type(error.__context__)
+        seen["notes"] = [_masked(note) for note in getattr(error, "__notes__", ())]
+        frames = [(frame.name, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        seen["frames"] = [frame for frame in frames if frame[0] in ("operation", "raise_deeper", "__await__")]
+    finally:
+        end()
+    seen["calls"] = calls
+    seen["events"] = [_told(event) for event in heard if event.operation == "operation"]
+    seen["stats"] = registry.stats("operation")._replace(succeeded_at_once=None)
+    seen["by code"] = registry.by_code
+    seen["errors"] = [record._replace(time=0.0) for record in registry.errors]
+    seen["last"] = registry.last_error._replace(time=0.0)
+    return seen
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+@given(
+    outcomes=st.lists(st.sampled_from(sorted(OUTCOMES)), max_size=6)
+    | st.lists(st.sampled_from(["reset", "refused", "mine", "the same", "timeout", "secret"]), max_size=6),
+    most=st.integers(0, 4),
+    argument=st.sampled_from(sorted(ARGUMENTS)),
+    listened=st.booleans(),
+    deep=st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_nobody_can_tell_who_decided(outcomes: list[str], most: int, argument: str, listened: bool, deep: bool) -> None:
+    """Calls, result, error, notes, traceback, events and everything in the registry are the same on and off the track."""
+    on = run(Registry(), outcomes, most, argument, listened, deep=deep)
+    off = run(OffTrack(), outcomes, most, argument, listened, deep=deep)
+    assert on == off
+
+
+@pytest.mark.parametrize("outcome", sorted(OUTCOMES))
+@pytest.mark.parametrize("listened", [False, True])
+def test_each_outcome_at_each_place(outcome: str, listened: bool) -> None:
+    """At once, after a failure, after two, and when the retries are used up."""
+    for before in range(4):
+        for most in (0, 2):
+            outcomes = ["reset"] * before + [outcome]
+            on = run(Registry(), outcomes, most, "number", listened)
+            assert on == run(OffTrack(), outcomes, most, "number", listened), (before, most)
+
+
+def fails(times: int, error: Callable[[], Exception] = lambda: ConnectionResetError("reset")) -> Callable[..., int]:
+    """Return a function that fails so many times, and then succeeds."""
+    left = [times]
+
+    def operation(*_: object) -> int:
+        if left[0]:
+            left[0] -= 1
+            raise error()
+        return 1
+
+    return operation
+
+
+@needs_c
+def test_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry at once makes no `Operation`; one with a wait does."""
+    made: list[object] = []
+    monkeypatch.setattr(
+        "retrywrap.run.drive.Operation.__init__", lambda self, *_, **__: made.append(self) or _raise(LookupError())
+    )
+    mine = Registry()
+    assert with_retry(max=2, interval=0, registry=mine)(fails(2))() == 1
+    with pytest.raises(ConnectionResetError):
+        with_retry(max=2, interval=0, registry=mine)(fails(3))()
+    assert mine.stats().errors == 5
+    assert not made
+    with VirtualClock(), pytest.raises(LookupError):
+        with_retry(max=2, interval=1, registry=mine)(fails(2))()
+    assert made
+
+
+@pytest.mark.parametrize(
+    ("parameters", "calls"),
+    [
+        ({"on": (ConnectionResetError,)}, 3),
+        ({"on": lambda error: False}, 3),
+        ({"before_retry": lambda context: None}, 3),
+        ({"classifier": lambda error: retrywrap.ErrorCode.DISK_FULL}, 1),
+        ({"idempotent": False}, 1),
+        ({"reraise": False}, 3),
+        ({"interval": [0, 0, 0]}, 3),
+        ({"nested": "multiply"}, 3),
+        ({"policy": retrywrap.RetryPolicy(max=2, interval=0)}, 3),
+    ],
+)
+def test_each_parameter_is_heeded(parameters: dict[str, Any], calls: int) -> None:
+    """What a policy asks for besides attempts takes its operations off the track."""
+    seen = []
+    given = {"max": 2, "interval": 0, **parameters} if "policy" not in parameters else parameters
+
+    @with_retry(**given, registry=Registry())
+    def operation() -> None:
+        seen.append(1)
+        raise ConnectionResetError("reset")
+
+    with pytest.raises((ConnectionResetError, RetryExhausted)):
+        operation()
+    assert len(seen) == calls
+
+
+def test_a_scope_around_it_is_heeded() -> None:
+    """Its allowance ends the operation, and it hears of the failures."""
+    operation = with_retry(max=5, interval=0, registry=Registry())(fails(5))
+    with pytest.raises(ConnectionResetError), retry_scope(max=2) as scope:
+        operation()
+    assert scope.stats().errors == 3
+
+
+def test_retries_can_be_switched_off() -> None:
+    """With the switch of the test kit, as for every operation."""
+    operation = with_retry(max=5, interval=0, registry=Registry())(fails(1))
+    with retrywrap.testing.disabled(), pytest.raises(ConnectionResetError):
+        operation()
+    assert operation() == 1
+
+
+def test_a_clock_in_force_is_heeded() -> None:
+    """The times of events are those of the clock."""
+    heard: list[RetryEvent] = []
+    operation = with_retry(max=5, interval=0, registry=Registry())(fails(1))
+    end = subscribe(heard.append)
+    with VirtualClock() as clock:
+        clock.advance(100)
+        operation()
+        assert heard[0].time == clock.epoch() + 100
+    end()
+
+
+def test_a_frozen_time_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions of `time` that were replaced, as some test tools do, are the ones that are called."""
+    mine = Registry()
+    operation = with_retry(max=5, interval=0, registry=mine)(fails(1))
+    monkeypatch.setattr("time.monotonic", lambda: 50.0)
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    operation()
+    assert mine.last_error.time == 1_000_000.0
+
+
+def test_new_defaults_are_heeded() -> None:
+    """What `configure` changes is in force at the next failure."""
+    operation = with_retry(interval=0, registry=Registry())
+    configure(error_retry_max=1)
+    first = operation(fails(2))
+    with pytest.raises(ConnectionResetError):
+        first()
+    configure(error_retry_max=2)
+    assert operation(fails(2))() == 1
+
+
+def test_what_is_registered_meanwhile_is_heeded() -> None:
+    """A verdict that was kept is not used any more."""
+    operation = with_retry(max=3, interval=0, registry=Registry())
+    assert operation(fails(2))() == 1
+    register(ConnectionResetError, retrywrap.ErrorCode.DISK_FULL, retryable=False)
+    try:
+        with pytest.raises(ConnectionResetError):
+            operation(fails(2))()
+    finally:
+        unregister(ConnectionResetError)
+    assert operation(fails(2))() == 1
+
+
+def test_a_listener_that_comes_later_is_heard() -> None:
+    """One that subscribes between two attempts hears of the second."""
+    heard: list[RetryEvent] = []
+    ends = []
+
+    @with_retry(max=3, interval=0, registry=Registry())
+    def operation(tries: list[int]) -> int:
+        tries.append(1)
+        if len(tries) == 2:
+            ends.append(subscribe(heard.append))
+        if len(tries) < 4:
+            raise ConnectionResetError("reset")
+        return 1
+
+    configure(events=False)
+    operation([])
+    ends[0]()
+    assert [(event.name, event.attempt) for event in heard] == [
+        ("retry.scheduled", 2),
+        ("retry.scheduled", 3),
+        ("retry.recovered", 4),
+    ]
+
+
+def test_a_level_that_changes_is_heeded() -> None:
+    """structlog that is configured anew between two attempts has its say at the second."""
+    lines: list[dict[str, Any]] = []
+
+    def catch(_: object, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        lines.append(event)
+        raise structlog.DropEvent
+
+    def level(number: int) -> None:
+        structlog.configure(processors=[catch], wrapper_class=structlog.make_filtering_bound_logger(number))
+
+    @with_retry(max=3, interval=0, registry=Registry(), name="op")
+    def operation(tries: list[int]) -> int:
+        tries.append(1)
+        level({1: logging.CRITICAL, 2: logging.WARNING, 3: logging.ERROR, 4: logging.INFO}[len(tries)])
+        if len(tries) < 4:
+            raise ConnectionResetError("reset")
+        return 1
+
+    try:
+        operation([])
+    finally:
+        structlog.reset_defaults()
+    assert [(line["event"], line["attempt"]) for line in lines] == [("retry.scheduled", 2), ("retry.recovered", 4)]
+
+
+def test_an_error_log_that_comes_later_is_written(tmp_path: Any) -> None:
+    """One that is configured between two attempts has the second."""
+
+    @with_retry(max=3, interval=0, registry=Registry())
+    def operation(tries: list[int]) -> int:
+        tries.append(1)
+        if len(tries) == 2:
+            configure(enable_error_logging=True, error_store_path=str(tmp_path))
+        if len(tries) < 3:
+            raise ConnectionResetError(f"number {len(tries)}")
+        return 1
+
+    configure(events=False)
+    operation([])
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "number 2" in written
+    assert "number 1" not in written
+
+
+def test_a_shutdown_by_a_listener_ends_it() -> None:
+    """The next attempt is not made; the end is told."""
+    heard: list[RetryEvent] = []
+
+    def listen(event: RetryEvent) -> None:
+        heard.append(event)
+        if event.name == "retry.scheduled":
+            retrywrap.shutdown()
+
+    mine = Registry()
+    end = subscribe(listen)
+    try:
+        with pytest.raises(ConnectionResetError) as caught:
+            with_retry(max=3, interval=0, registry=mine)(fails(3))()
+    finally:
+        PROCESS.reopen()
+        end()
+    assert [event.name for event in heard] == ["retry.scheduled", "retry.cancelled"]
+    assert "retrywrap was shut down" in caught.value.__notes__[0]
+    assert (mine.stats().errors, mine.stats().cancelled) == (1, 1)
+
+
+def test_ctrl_c_ends_an_endless_one() -> None:
+    """Signals are looked at between attempts of a function that is no Python code."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        place = bound.getsockname()  # nobody listens there
+
+        def connect() -> None:
+            with socket.socket() as client:
+                client.setblocking(True)
+                with_retry(max=10**9, interval=0, registry=mine)(client.connect)(place)
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        mine = Registry()
+        configure(events=False)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(KeyboardInterrupt):
+                connect()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    stats = mine.stats()
+    assert stats.errors > 1
+    assert stats.cancelled == 1 or retrywrap.__build__ != "C"  # in Python it may come between two lines of ours
+
+
+def test_a_listener_that_is_interrupted_ends_it() -> None:
+    """Ctrl-C in a listener comes out at once, with the error as its context."""
+
+    def listen(_: RetryEvent) -> None:
+        raise KeyboardInterrupt
+
+    end = subscribe(listen)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            with_retry(max=3, interval=0, registry=Registry())(fails(3))()
+    finally:
+        end()
+    assert type(caught.value.__context__) is ConnectionResetError
+
+
+def test_a_text_that_is_interrupted_ends_it() -> None:
+    """Ctrl-C while an error tells its text comes out."""
+
+    class Interrupted(Exception):
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    register(Interrupted, retrywrap.ErrorCode.NETWORK, retryable=True)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with_retry(max=3, interval=0, registry=Registry())(fails(3, Interrupted))()
+    finally:
+        unregister(Interrupted)
+
+
+def test_a_listener_sees_the_error_that_is_handled() -> None:
+    """As in an except block, which tools that report errors look for."""
+    seen = []
+    end = subscribe(lambda event: seen.append(sys.exc_info()[0]))
+    try:
+        with_retry(max=3, interval=0, registry=Registry())(fails(2))()
+    finally:
+        end()
+    assert seen == [ConnectionResetError, ConnectionResetError, None]
+    assert sys.exc_info()[0] is None
+
+
+def test_errors_tell_their_thread() -> None:
+    """By the name that it has when they happen."""
+    mine = Registry()
+    operation = with_retry(max=3, interval=0, registry=mine)
+
+    def work() -> None:
+        operation(fails(1))()
+        threading.current_thread().name = "renamed"
+        operation(fails(1))()
+
+    thread = threading.Thread(target=work, name="first")
+    thread.start()
+    thread.join()
+    operation(fails(1))()
+    assert [record.thread for record in mine.errors] == ["first", "renamed", threading.current_thread().name]
+
+
+def test_a_replaced_current_thread_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent replaces it, whose greenlets share one thread."""
+
+    class Green:
+        name = "green"
+
+    mine = Registry()
+    operation = with_retry(max=3, interval=0, registry=mine)
+    operation(fails(1))()
+    monkeypatch.setattr("threading.get_ident", lambda: 7)
+    monkeypatch.setitem(threading._active, 7, Green())  # type: ignore[attr-defined]  # as gevent does
+    operation(fails(1))()
+    monkeypatch.setattr("threading.current_thread", Green)
+    operation(fails(1))()
+    assert [record.thread for record in mine.errors] == [threading.main_thread().name, "green", "green"]
+
+
+def test_no_secret_is_kept() -> None:
+    """Of verdicts that are kept, those whose text had to be masked are none."""
+    mine = Registry()
+    operation = with_retry(max=3, interval=0, registry=mine)
+    for _ in range(3):
+        operation(fails(2, lambda: ConnectionResetError("https://me:hunter2@db")))()
+    assert "hunter2" not in repr(track._judged)
+    assert "hunter2" not in repr(mine.errors)
+    assert mine.stats().errors == 6
+
+
+@needs_c
+def test_what_is_kept_is_bounded() -> None:
+    """However many texts there are."""
+    operation = with_retry(max=3, interval=0, registry=Registry())
+    for number in range(300):
+        operation(fails(1, functools.partial(ConnectionResetError, f"number {number}")))()
+    assert 0 < len(track._judged) <= 128
+
+
+def test_a_class_of_errors_can_go_away() -> None:
+    """What is kept of its errors does not hold it."""
+
+    def use() -> weakref.ref[type]:
+        local = type("Local", (ConnectionResetError,), {})
+        register(local, retrywrap.ErrorCode.NETWORK, retryable=True)
+        with_retry(max=3, interval=0, registry=Registry())(fails(2, lambda: local("x")))()
+        unregister(local)
+        return weakref.ref(local)
+
+    gone = use()
+    gc.collect()
+    assert gone() is None
+
+
+def test_no_error_outlives_the_next_attempt() -> None:
+    """It is let go before that begins."""
+    alive: list[weakref.ref[BaseException]] = []
+
+    class Weak(ConnectionResetError):
+        pass
+
+    def operation() -> int:
+        assert all(ref() is None for ref in alive)
+        if len(alive) < 3:
+            error = Weak("x")
+            alive.append(weakref.ref(error))
+            try:
+                raise error
+            finally:
+                del error
+        return 1
+
+    register(Weak, retrywrap.ErrorCode.NETWORK, retryable=True)
+    try:
+        assert with_retry(max=3, interval=0, registry=Registry())(operation)() == 1
+    finally:
+        unregister(Weak)
+
+
+def test_counts_are_exact_in_threads() -> None:
+    """Eight threads that fail at a switch interval of a microsecond lose no event."""
+    mine = Registry()
+    before = sys.getswitchinterval()
+
+    def work() -> None:
+        for _ in range(200):
+            with_retry(max=2, interval=0, registry=mine, name="op")(fails(2))()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    configure(events=False)
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    stats = mine.stats("op")
+    assert (stats.errors, stats.retries, stats.recovered) == (3200, 3200, 1600)
+    assert sum(mine.by_code.values()) == 3200
+
+
+def test_events_of_any_making_are_counted() -> None:
+    """What is handed to a registry by hand counts as what its fields say, in whatever types they come."""
+    mine, other = Registry(), OffTrack()
+    heard: list[RetryEvent] = []
+    end = subscribe(heard.append)
+    with_retry(max=2, interval=0, registry=Registry(), name="op")(fails(2))()
+    end()
+    scheduled = heard[0]
+    odd: list[Any] = [
+        scheduled._replace(is_error=1, is_retry=0),
+        scheduled._replace(wait=2),
+        scheduled._replace(attempt=True),
+        scheduled._replace(operation="another"),
+        *(scheduled._replace(code=retrywrap.ErrorCode(number)) for number in range(-40, -10)),
+        *(scheduled._replace(reason=reason, attempt=1) for reason in retrywrap.StopReason),
+        *(scheduled._replace(reason=reason, attempt=2**70) for reason in retrywrap.StopReason),
+        scheduled._replace(name="retry.unknown_error"),
+        scheduled._replace(wait=0.5),
+    ]
+    for event in odd:
+        mine.handle(event)
+        other.handle(event)
+        other.stats()  # counts one at a time
+    assert mine.snapshot() == other.snapshot()
+    assert mine.stats("op").waited == 2.5
+    assert mine.stats("another").errors == 1
