@@ -25,7 +25,9 @@ def extensions() -> list[Extension]:
     """Return the fast path, which is left out where it cannot be built, or RETRYWRAP_PURE is set."""
     if os.environ.get("RETRYWRAP_PURE", "0") not in ("", "0"):
         return []
-    return [Extension("retrywrap.run._fast", ["retrywrap/run/_fast.c"], optional=True)]
+    folder = "retrywrap/run"
+    sources = [f"{folder}/_fast.c", f"{folder}/_failure.c"]
+    return [Extension("retrywrap.run._fast", sources, depends=[f"{folder}/_fast.h"], optional=True)]
 
 
 setup(cmdclass={"sdist": CompleteSdist}, ext_modules=extensions())

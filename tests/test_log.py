@@ -496,7 +496,7 @@ def test_a_level_that_is_off_costs_no_line(monkeypatch: pytest.MonkeyPatch, capl
 
 
 def test_a_logger_is_made_once_for_a_configuration() -> None:
-    """A factory of structlog's own, or one whose loggers are to be kept, is asked once, until something is configured."""
+    """A factory of structlog's own, or one whose loggers are to be kept, is asked once; and again, once configured."""
     made: list[str] = []
 
     class Factory(structlog.PrintLoggerFactory):

@@ -228,7 +228,7 @@ async def _awaited(result: Any) -> Any:
 )
 @settings(max_examples=400, deadline=None)
 def test_nobody_can_tell_who_decided(outcomes: list[str], most: int, argument: str, listened: bool, deep: bool) -> None:
-    """Calls, result, error, notes, traceback, events and everything in the registry are the same on and off the track."""
+    """Calls, result, error, notes, traceback, events and all that is registered are the same on and off the track."""
     on = run(Registry(), outcomes, most, argument, listened, deep=deep)
     off = run(OffTrack(), outcomes, most, argument, listened, deep=deep)
     assert on == off

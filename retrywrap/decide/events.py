@@ -46,7 +46,8 @@ class RetryEvent(NamedTuple):
     """One decision about one operation.
 
     Attributes:
-        name: ``"retry.scheduled"``, ``"retry.unknown_error"``, ``"error.recorded"``, or ``"retry."`` and the `StopReason`.
+        name: ``"retry.scheduled"``, ``"retry.unknown_error"``, ``"error.recorded"``, or ``"retry."`` with the
+            `StopReason`.
         operation: The operation's name.
         reason: Why it ended; None while it goes on.
         code: The last error's `ErrorCode`.
