@@ -538,11 +538,13 @@ def find_hush(listeners: tuple[Any, ...], ours: bool) -> Hush:
         ours: Whether these are the log and the error log alone.
     """
     state = _current()
+    depends = ((_in_force, "state", state),)
     if not ours or state.error_log is not None:
-        return Hush(listeners, _in_force, state, None, None, frozenset())
+        return Hush(listeners, depends, frozenset())
     if not state.settings.events:
-        return Hush(listeners, _in_force, state, None, None, EVERY_NAME)
-    return Hush(listeners, _in_force, state, *log.find_deaf())
+        return Hush(listeners, depends, EVERY_NAME)
+    logs, deaf = log.find_deaf()
+    return Hush(listeners, (*depends, *logs), deaf)
 
 
 def store_error(event: RetryEvent) -> None:

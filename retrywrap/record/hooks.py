@@ -24,18 +24,12 @@ class Hush(NamedTuple):
 
     Attributes:
         listeners: The subscriptions that it was found out for.
-        holder: Holds a configuration that they go by, in its attribute ``state``.
-        state: That configuration.
-        ask: Returns a dict of what else they go by; None: nothing else.
-        wrapper_class: What was found under this name in it.
+        depends: Whose attribute, its name, and the very object that it was.
         deaf: The names of the events.
     """
 
     listeners: tuple[Any, ...]
-    holder: Any
-    state: object
-    ask: Callable[[], dict[str, Any]] | None
-    wrapper_class: object
+    depends: tuple[tuple[object, str, object], ...]
     deaf: frozenset[str]
 
 
@@ -90,12 +84,8 @@ def subscribe(listener: Listener) -> Callable[[], None]:
     return unsubscribe
 
 
-class _Unchanging:
-    state: object = None
-
-
 def _all_listen(listeners: tuple[_Subscription, ...]) -> Hush:
-    return Hush(listeners, _Unchanging, None, None, None, frozenset())
+    return Hush(listeners, (), frozenset())
 
 
 find_hush: Callable[[tuple[Any, ...]], Hush] = _all_listen
@@ -111,8 +101,7 @@ def hush() -> Hush:
     if (
         found is None
         or found.listeners is not _subscriptions
-        or found.holder.state is not found.state
-        or (found.ask is not None and found.ask()["wrapper_class"] is not found.wrapper_class)
+        or any(getattr(owner, name) is not value for owner, name, value in found.depends)
     ):
         found = _hush = find_hush(_subscriptions)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from retrywrap.codes import ErrorCode
@@ -42,15 +41,19 @@ def is_enabled(name: str) -> bool:
     return structlog.is_configured() or bool(ours.isEnabledFor(level))
 
 
-def find_deaf() -> tuple[Callable[[], dict[str, Any]], object, frozenset[str]]:
-    """Return how structlog is asked for its configuration, its wrapper class, and the events that it lets nobody hear.
+def find_deaf() -> tuple[tuple[tuple[object, str, object], ...], frozenset[str]]:
+    """Return the events of which nobody would see a line, and what that depends on: whose attribute, its name and value.
 
-    Only the classes that structlog makes itself, one for each level, are taken at their word: another's may change it.
+    structlog is asked past its own function, which costs more than all the rest of recording a failure; where that has
+    changed, nobody counts as deaf. Only the wrapper classes that structlog makes itself, one for each level, are taken
+    at their word: another's may change it.
     """
     structlog, _ = _loaded or _load()
-    wrapper_class = structlog.get_config()["wrapper_class"]
-    fixed = wrapper_class.__module__ == "structlog._native"
-    return structlog.get_config, wrapper_class, frozenset(n for n in EVERY_NAME if fixed and not is_enabled(n))
+    kept, wrapper_class = getattr(structlog._config, "_CONFIG", None), structlog.get_config()["wrapper_class"]
+    known = getattr(kept, "default_wrapper_class", None) is wrapper_class
+    if not known or wrapper_class.__module__ != "structlog._native":
+        return (), frozenset()
+    return ((kept, "default_wrapper_class", wrapper_class),), frozenset(n for n in EVERY_NAME if not is_enabled(n))
 
 
 class _Made(NamedTuple):

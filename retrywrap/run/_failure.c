@@ -2,8 +2,9 @@
  *
  * Every decision is made in decide/context.py. What stands here is two of them: the tenth law, for operations whose
  * policy asks for nothing but attempts without waits between them, under no scope, and for errors whose verdict is
- * known to be "retry" by their class and text; and the sixth, where their retries are used up. Whatever else comes, Python takes the operation over where it stands:
- * there, a retry is scheduled, recorded and published by the same rules, and cannot be told from one that was made here.
+ * known to be "retry" by their class and text; and the sixth, where their retries are used up. Whatever else comes,
+ * Python takes the operation over where it stands: there, a retry is scheduled, recorded and published by the same
+ * rules, and cannot be told from one that was made here.
  */
 
 #include "_fast.h"
@@ -198,19 +199,20 @@ read_clock(State *state, PyObject *name, double *seconds)
     return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* A text that depends on a number alone, made once of the first numbers. */
+/* A text that depends on a number alone; those of the first numbers are made once. */
 static PyObject *
-detail(PyObject *made, PyObject *make, long long number, long long first)
+detail(PyObject *made, PyObject *make, long long number)
 {
-    Py_ssize_t count = PyList_GET_SIZE(made);
-    if (number - first < count) {
-        return Py_NewRef(PyList_GET_ITEM(made, (Py_ssize_t)(number - first)));
+    while (number < MOST_DETAILS && PyList_GET_SIZE(made) <= number) {
+        PyObject *text = PyObject_CallFunction(make, "n", PyList_GET_SIZE(made));
+        if (text == NULL || PyList_Append(made, text) < 0) {
+            Py_XDECREF(text);
+            return NULL;
+        }
+        Py_DECREF(text);
     }
-    PyObject *text = PyObject_CallFunction(make, "L", number);
-    if (text != NULL && number - first == count && count < MOST_DETAILS && PyList_Append(made, text) < 0) {
-        Py_CLEAR(text);
-    }
-    return text;
+    return number < MOST_DETAILS ? Py_NewRef(PyList_GET_ITEM(made, (Py_ssize_t)number))
+                                 : PyObject_CallFunction(make, "L", number);
 }
 
 /* ---- whether a failure is on the beaten track */
@@ -258,8 +260,8 @@ static int
 stays(State *state, PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
-    if (type->tp_iternext != NULL || (type->tp_as_async != NULL
-                                      && (type->tp_as_async->am_anext != NULL || type->tp_as_async->am_await != NULL))) {
+    PyAsyncMethods *async = type->tp_as_async;
+    if (type->tp_iternext != NULL || (async != NULL && (async->am_anext != NULL || async->am_await != NULL))) {
         return 0;
     }
     if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
@@ -337,7 +339,7 @@ judged(State *state, PyObject *error)
 /* Of an operation: a retry follows at once; it succeeded late; its retries are used up. */
 enum { SCHEDULED, RECOVERED, EXHAUSTED };
 
-enum { HUSH_LISTENERS, HUSH_HOLDER, HUSH_STATE, HUSH_ASK, HUSH_WRAPPER_CLASS, HUSH_DEAF, HUSH_FIELDS };
+enum { HUSH_LISTENERS, HUSH_DEPENDS, HUSH_DEAF, HUSH_FIELDS };
 
 /* Whether what was found out last still holds. */
 static int
@@ -347,17 +349,11 @@ hush_holds(State *state)
     if (hush == NULL) {
         return 0;
     }
+    PyObject *depends = PyTuple_GET_ITEM(hush, HUSH_DEPENDS);
     int same = item_is(state->links.hooks, state->names._subscriptions, PyTuple_GET_ITEM(hush, HUSH_LISTENERS));
-    if (same == 1) {
-        same = attribute_is(PyTuple_GET_ITEM(hush, HUSH_HOLDER), state->names.state, PyTuple_GET_ITEM(hush, HUSH_STATE));
-    }
-    PyObject *ask = PyTuple_GET_ITEM(hush, HUSH_ASK);
-    if (same == 1 && ask != Py_None) {
-        PyObject *config = PyObject_CallNoArgs(ask);
-        same = config == NULL || !PyDict_CheckExact(config)
-            ? -1
-            : item_is(config, state->names.wrapper_class, PyTuple_GET_ITEM(hush, HUSH_WRAPPER_CLASS));
-        Py_XDECREF(config);
+    for (Py_ssize_t i = 0; same == 1 && i < PyTuple_GET_SIZE(depends); i++) {
+        PyObject *each = PyTuple_GET_ITEM(depends, i);
+        same = attribute_is(PyTuple_GET_ITEM(each, 0), PyTuple_GET_ITEM(each, 1), PyTuple_GET_ITEM(each, 2));
     }
     return same;
 }
@@ -388,8 +384,8 @@ new_event(Run *run, State *state, int kind, double now)
     PyObject *elapsed = PyFloat_FromDouble(now - run->started);
     PyObject *moment = PyFloat_FromDouble(run->epoch + now);
     PyObject *wait = kind == SCHEDULED ? PyFloat_FromDouble(0.0) : Py_NewRef(Py_None);
-    PyObject *text = kind == SCHEDULED ? detail(state->scheduled_details, state->links.scheduled, number, 1)
-        : kind == RECOVERED            ? detail(state->recovered_details, state->links.recovered, number, 2)
+    PyObject *text = kind == SCHEDULED ? detail(state->scheduled_details, state->links.scheduled, number)
+        : kind == RECOVERED            ? detail(state->recovered_details, state->links.recovered, number)
                                        : Py_NewRef(PyTuple_GET_ITEM(track, TRACK_LIMIT));
     PyTypeObject *type = (PyTypeObject *)state->links.event_type;
     PyObject *event = NULL;
@@ -803,7 +799,8 @@ enter(State *state, PyObject *registry, Sum *sum)
         failed = by_code == NULL || !PyDict_CheckExact(reasons) || !PyDict_CheckExact(by_code);
     }
     for (size_t i = 0; !failed && i < sizeof(added) / sizeof(added[0]); i++) {
-        failed = added[i].count != 0 && add_to_attribute(counts, added[i].name, PyLong_FromLongLong(added[i].count)) < 0;
+        failed = added[i].count != 0
+            && add_to_attribute(counts, added[i].name, PyLong_FromLongLong(added[i].count)) < 0;
     }
     if (!failed && sum->waited != 0.0) {
         failed = add_to_attribute(counts, names->waited, PyFloat_FromDouble(sum->waited)) < 0;
@@ -872,7 +869,8 @@ count_pair(State *state, PyObject *registry, PyObject *ring, PyObject *pair, Sum
 {
     PyObject *event = PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2 ? PyTuple_GET_ITEM(pair, 0) : NULL;
     int added = -1;
-    if (event != NULL && (PyObject *)Py_TYPE(event) == state->links.event_type && PyTuple_GET_SIZE(event) == EVENT_FIELDS) {
+    if (event != NULL && (PyObject *)Py_TYPE(event) == state->links.event_type
+        && PyTuple_GET_SIZE(event) == EVENT_FIELDS) {
         added = add_event(sum, event, state->links.unknown_name);
     }
     if (added != 1 && enter(state, registry, sum) < 0) {

@@ -30,10 +30,10 @@ tally_add(Tally *tally)
     X(first_failure)    /* (spec, since, error, arguments, named) -> operation, or None: let it out */ \
     X(retry)            /* (operation, wrapped, arguments, named) -> what the last attempt returned */ \
     X(awaited)          /* (first, wrapped, spec, arguments, named) -> an awaitable that is retried */ \
-    X(track_of)         /* (spec) -> (policies, operation, layer, max, most, limit, registry, news); registry None: not beaten */ \
+    X(track_of)         /* (spec) -> what a `Run` has as its track; registry None: not beaten */ \
     X(judge)            /* (error, key of judged) -> (code, message, error type, rule), or None: not beaten */ \
     X(judged)           /* what was judged: {(weak reference to the class, errno, text): what `judge` said} */ \
-    X(hush)             /* () -> (listeners, holder, its state, structlog's get_config or None, wrapper class, names) */ \
+    X(hush)             /* () -> (listeners, what it depends on: (owner, name, value) …, names that nobody hears) */ \
     X(tell)             /* (event): to the listeners */ \
     X(later_failure)    /* (spec, so_far, error, arguments, named) -> operation, or None: let it out */ \
     X(later_awaitable)  /* (spec, so_far, result, wrapped, arguments, named) -> an awaitable that is retried */ \
@@ -62,7 +62,7 @@ tally_add(Tally *tally)
 
 #define RETRYWRAP_NAMES(X) \
     X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(state) X(mark) X(current) X(monotonic) X(time) X(name) \
-    X(current_thread) X(get_ident) X(append) X(__notes__) X(__module__) X(wrapper_class) X(popleft) \
+    X(current_thread) X(get_ident) X(append) X(__notes__) X(__module__) X(popleft) \
     X(retries) X(waited) X(unknown) X(errors) X(at_once) X(reasons) X(value) \
     X(_news) X(_errors) X(_last) X(_by_code) X(_counts) X(_count) X(_code_key)
 
