@@ -546,3 +546,16 @@ def test_processors_that_are_changed_in_place_are_heeded(caplog: pytest.LogCaptu
     processors[:] = [keep]
     fail_once()
     assert seen[0]["message"] == "[Errno 111] Connection refused"
+
+
+def test_a_logger_whose_level_changes_is_heeded(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the standard library's logging decides, each event asks it anew."""
+    logger = logging.getLogger("retrywrap")
+    before = logger.level
+    try:
+        for level, lines in [(logging.ERROR, 0), (logging.WARNING, 1), (logging.CRITICAL, 1), (logging.INFO, 3)]:
+            logger.setLevel(level)
+            fail_once()
+            assert len(caplog.records) == lines, level
+    finally:
+        logger.setLevel(before)

@@ -31,29 +31,38 @@ def is_enabled(name: str) -> bool:
     ours, which is used where structlog is not configured, where the standard library's does.
     """
     structlog, ours = _loaded or _load()
-    level = _NUMBERS[_LEVELS.get(name, "error")]
-    asked = getattr(structlog.get_config()["wrapper_class"], "is_enabled_for", None)
-    try:
-        if asked is not None and not asked(None, level):
-            return False
-    except Exception:  # another's must be asked of a logger that was made; it filters when it is called
-        return True
-    return structlog.is_configured() or bool(ours.isEnabledFor(level))
+    if _is_deaf(structlog.get_config()["wrapper_class"], name):
+        return False
+    return structlog.is_configured() or bool(ours.isEnabledFor(_number(name)))
 
 
 def find_deaf() -> tuple[tuple[tuple[object, str, object], ...], frozenset[str]]:
-    """Return the events of which nobody would see a line, and what that depends on: whose attribute, its name and value.
+    """Return what the second depends on (whose attribute, its name, its value), and the events nobody would read of.
 
     structlog is asked past its own function, which costs more than all the rest of recording a failure; where that has
     changed, nobody counts as deaf. Only the wrapper classes that structlog makes itself, one for each level, are taken
-    at their word: another's may change it.
+    at their word: another's may change it, and so may the standard library's loggers.
     """
     structlog, _ = _loaded or _load()
     kept, wrapper_class = getattr(structlog._config, "_CONFIG", None), structlog.get_config()["wrapper_class"]
     known = getattr(kept, "default_wrapper_class", None) is wrapper_class
     if not known or wrapper_class.__module__ != "structlog._native":
         return (), frozenset()
-    return ((kept, "default_wrapper_class", wrapper_class),), frozenset(n for n in EVERY_NAME if not is_enabled(n))
+    deaf = frozenset(name for name in EVERY_NAME if _is_deaf(wrapper_class, name))
+    return ((kept, "default_wrapper_class", wrapper_class),), deaf
+
+
+def _is_deaf(wrapper_class: Any, name: str) -> bool:
+    """Whether loggers of this class say that they drop an event of this name."""
+    asked = getattr(wrapper_class, "is_enabled_for", None)
+    try:
+        return asked is not None and not asked(None, _number(name))
+    except Exception:  # another's must be asked of a logger that was made; it filters when it is called
+        return False
+
+
+def _number(name: str) -> int:
+    return _NUMBERS[_LEVELS.get(name, "error")]
 
 
 class _Made(NamedTuple):

@@ -1,4 +1,4 @@
-/* The fast path: what stands for a decorated callable, in C. Python is entered only when a call raises.
+/* The fast path: what stands for a decorated callable, in C. Python is entered only when a call raises (see _failure.c).
  *
  * It behaves to the letter as the classes in proxy.py and the closures in calls.py, which are used where this module is
  * not built, or refuses itself. A type made here derives from wrapt.FunctionWrapper at run time: its instances are the
