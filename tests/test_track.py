@@ -270,6 +270,14 @@ def test_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionResetError):
         with_retry(max=2, interval=0, registry=mine)(fails(3))()
     assert mine.stats().errors == 5
+
+
+    class Service:
+        @with_retry(max=2, interval=0, registry=mine)
+        def method(self, fail: Callable[[], int]) -> int:
+            return fail()
+
+    assert Service().method(fails(2)) == 1
     assert not made
     with VirtualClock(), pytest.raises(LookupError):
         with_retry(max=2, interval=1, registry=mine)(fails(2))()

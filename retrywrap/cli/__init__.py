@@ -1,4 +1,4 @@
-"""The command line: ``retrywrap run | errors | codes | explain | plan | demo``."""
+"""The command line: ``retrywrap run | errors | codes | explain | plan | inventory | demo``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retrywrap.errors import ConfigurationError
 
 __all__ = ["UsageError", "main"]
 
-_COMMANDS = ("run", "errors", "codes", "explain", "plan", "demo")
+_COMMANDS = ("run", "errors", "codes", "explain", "plan", "inventory", "demo")
 _USAGE, _INTERRUPTED = 2, 130
 
 

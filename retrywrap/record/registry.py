@@ -14,6 +14,7 @@ from retrywrap.decide.checks import shown
 from retrywrap.decide.events import RECORDED, UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
+from retrywrap.record.sites import Site
 
 __all__ = ["ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
 
@@ -28,6 +29,9 @@ _News: TypeAlias = tuple[RetryEvent, str]
 
 count_fast: Callable[[Any], None] | None = None
 """Does as `Registry._count_news` does; put here where the fast path is built."""
+
+find_sites: Callable[[Any], list[Site]] = lambda registry: []
+"""Finds the functions that are decorated for a registry; put here by who decorates them."""
 
 wall_clock: Callable[[], float] = time.time
 """Seconds since the epoch, for what is recorded by hand; replaced by the clock that is in force."""
@@ -350,6 +354,13 @@ class Registry:
         """Statistics of each operation that is known, by its name."""
         with self._counted():
             return {name: self._frozen(name, counts) for name, counts in self._operations.items()}
+
+    def inventory(self) -> list[Site]:
+        """Return every decorated function that is recorded here and alive, with its policy and its counts, by name.
+
+        Those that are out of sight, because the program let go of them, are not there; `operations` keeps their counts.
+        """
+        return find_sites(self)
 
     @property
     def error_buffer_size(self) -> int:

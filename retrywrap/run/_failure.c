@@ -261,7 +261,7 @@ stays(State *state, PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
     PyAsyncMethods *async = type->tp_as_async;
-    if (type->tp_iternext != NULL || (async != NULL && (async->am_anext != NULL || async->am_await != NULL))) {
+    if (PyIter_Check(value) || PyAIter_Check(value) || (async != NULL && async->am_await != NULL)) {
         return 0;
     }
     if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {

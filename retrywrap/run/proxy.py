@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from retrywrap.record import registry
-from retrywrap.run import native
+from retrywrap.run import inventory, native
 from retrywrap.run.calls import build, build_fast
 from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import OperationSpec
@@ -128,6 +128,9 @@ else:
         return proxy
 
 
+registry.find_sites = inventory.sites
+
+
 def _proxy(wrapped: Any, spec: OperationSpec) -> Any:
     """Return the proxy that binds as the wrapped object does."""
     if type(wrapped) is FunctionType or type(wrapped) is Retried:
@@ -168,7 +171,9 @@ def decorate(function: Any, like: OperationSpec, name: str | None) -> Any:
     spec = like.of(operation_name(function) if name is None else name)
     _check_fit(function, spec)
     spec.tally = spec.registry._declare(spec.name, native.new_tally)
-    return _proxy(function, spec)
+    proxy = _proxy(function, spec)
+    inventory.known[id(proxy)] = proxy
+    return proxy
 
 
 def _check_fit(function: Any, spec: OperationSpec) -> None:

@@ -1,0 +1,59 @@
+"""The inventory: every decorated function that is alive, found again without anybody's list of them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from retrywrap.errors import ConfigurationError
+from retrywrap.record.registry import Registry, Stats
+from retrywrap.record.sites import Site
+from retrywrap.run.kinds import core, is_async
+
+if TYPE_CHECKING:
+    from retrywrap.run.spec import OperationSpec
+
+__all__ = ["known", "proxies", "site", "sites"]
+
+# By place, because a proxy is equal to what it wraps, which may be equal to others, or not hashable.
+known: WeakValueDictionary[int, Any] = WeakValueDictionary()
+
+
+def proxies() -> list[Any]:
+    """Return every decorated function that is alive, in the order in which they were decorated."""
+    return list(known.values())
+
+
+def sites(registry: Registry) -> list[Site]:
+    """Return what is known of the functions that are recorded in a registry, by name and place."""
+    found = [site(proxy) for proxy in proxies() if proxy._self_spec.registry is registry]
+    return sorted(found, key=lambda each: (each.operation, each.module, each.qualname, each.line or 0))
+
+
+def site(proxy: Any) -> Site:
+    """Return what is known of a decorated function."""
+    spec: OperationSpec = proxy._self_spec
+    wrapped = proxy.__wrapped__
+    inner = inspect.unwrap(core(wrapped))
+    code = getattr(inner, "__code__", None)
+    named = wrapped if hasattr(wrapped, "__qualname__") else inner if hasattr(inner, "__qualname__") else type(wrapped)
+    try:
+        policy = spec.policy()
+    except ConfigurationError:
+        policy = None
+    try:
+        stats = spec.registry.stats(spec.name)
+    except KeyError:  # there are more names than the registry keeps apart
+        stats = Stats()
+    return Site(
+        operation=spec.name,
+        module=str(getattr(named, "__module__", None) or ""),
+        qualname=str(named.__qualname__),
+        file=None if code is None else code.co_filename,
+        line=None if code is None else code.co_firstlineno,
+        asynchronous=is_async(wrapped),
+        policy=policy,
+        policy_name=spec.base if isinstance(spec.base, str) else None,
+        stats=stats,
+    )
