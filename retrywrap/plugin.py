@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retrywrap import config as _config
+from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap._version import __version__
 from retrywrap.classifiers import classify as _classify
 from retrywrap.classifiers import return_codes as _return_codes

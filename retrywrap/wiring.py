@@ -1,6 +1,6 @@
 """Who hears of failures by default, and where the first policies come from: the configuration, at first need.
 
-The configuration is loaded by the first decoration, scope or event, not by the import of the package.
+Importing it binds them. The configuration is loaded by the first decoration, scope or event.
 """
 
 from __future__ import annotations

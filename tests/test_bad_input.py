@@ -7,6 +7,7 @@ with wrong values or with the reason why there are none.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import importlib
 import inspect
@@ -51,12 +52,26 @@ class SomeError(Exception):
     """An error that no table knows."""
 
 
+@retrywrap.with_retry(max=0, name="op", on=SomeError)
+def decorated() -> None:
+    """Is a target for faults."""
+    raise SomeError("x")
+
+
+def events_of_one() -> testing.Events:
+    """Return the events of an operation that failed."""
+    with testing.observe() as events, contextlib.suppress(SomeError):
+        decorated()
+    return events
+
+
 MISFIT = Misfit()
 NUMBERS: list[Any] = [True, "3", None, MISFIT, -1, math.nan, math.inf]
 SECONDS: list[Any] = [True, "3", MISFIT, -1, math.nan, math.inf, 10**400]
 COUNTS: list[Any] = [True, "3", None, MISFIT, 1.5, -1]
 NOT_BOOL: list[Any] = [0, 1, "no", None, MISFIT]
 CODES: list[Any] = [True, "-6", None, 1.5, MISFIT]
+TARGETS: list[Any] = [None, 3, len, MISFIT, MISFIT.__repr__]
 REGISTRIES: list[Any] = [None, 3, {}, Registry]
 NAMES: list[Any] = [3, b"x", True, MISFIT]
 CLOCKS: list[Any] = [None, True, "5", math.nan, math.inf, -math.inf, MISFIT]
@@ -237,6 +252,26 @@ CASES: dict[str, dict[str, list[Any]]] = {
     # --- retrywrap.testing
     "retrywrap.testing.VirtualClock": {"start": [None, *SECONDS], "random": [*NUMBERS, 1]},
     "retrywrap.testing.VirtualClock.advance": {"seconds": [None, *SECONDS]},
+    "retrywrap.testing.Events.of": {"target": TARGETS},
+    "retrywrap.testing.Events.operation": {"target": TARGETS},
+    "retrywrap.testing.Events.expect": {
+        "target": TARGETS,
+        "attempts": [*COUNTS, 0],
+        "waits": [3, "3", None, MISFIT, [-1], ["3"], [None]],
+        "codes": [3, "NETWORK", None, MISFIT, ["NO_SUCH_CODE"], [1.5], [None], [True]],
+        "outcome": [3, "succeeded", MISFIT, True],
+    },
+    "retrywrap.testing.always": {"error": [None, 3, "error", MISFIT, int]},
+    "retrywrap.testing.at_rate": {
+        "rate": [True, "3", None, MISFIT, -1, 1.5, math.nan],
+        "errors": [3, None, "error", int, MISFIT],
+        "seed": [True, "3", None, 1.5, MISFIT],
+    },
+    "retrywrap.testing.inject": {
+        "target": [*TARGETS, "no.such.operation"],
+        "faults": [None, 3, "error", b"x", {}, MISFIT, ["error"], [MISFIT], [-1], [int]],
+    },
+    "retrywrap.testing.latency": {"seconds": [None, *SECONDS]},
 }
 
 DATA = "plain data, which says what it is given"
@@ -260,6 +295,10 @@ EXEMPT: dict[str, tuple[str, set[str]]] = {
     "retrywrap.classifiers.program_exit": ("a command that cannot be read is an unknown program", {"command"}),
     "retrywrap.classifiers.safe_message": ("whatever it is, its text is made safe", {"error"}),
     "retrywrap.plugin.backup_execute_with_retry": (ANYTHING, {"user_data"}),
+    "retrywrap.testing.Events.add": (MACHINE, {"event"}),
+    "retrywrap.testing.Injection": ("made by inject, which checks it", {"faults"}),
+    "retrywrap.testing.Injection.next_fault": (MACHINE, {"proxy"}),
+    "retrywrap.testing.Observed": (DATA, set(testing.Observed._fields)),
     "retrywrap.testing.VirtualClock.asleep": (MACHINE, {"seconds", "limits"}),
     "retrywrap.testing.VirtualClock.sleep": (MACHINE, {"seconds", "limits"}),
 }
@@ -282,6 +321,9 @@ GIVEN: dict[str, dict[str, Any]] = {
     "retrywrap.exponential": {"base": 1},
     "retrywrap.fibonacci": {"base": 1},
     "retrywrap.linear": {"start": 1},
+    "retrywrap.testing.Events.expect": {"target": "op"},
+    "retrywrap.testing.at_rate": {"rate": 0.5, "errors": SomeError},
+    "retrywrap.testing.inject": {"target": decorated, "faults": [SomeError]},
     "retrywrap.write_file": {"path": "file", "data": b"data"},
     "retrywrap.classifiers.program_exit": {"command": "rsync"},
     "retrywrap.classifiers.register": {"target": SomeError, "code": -6},
@@ -303,6 +345,7 @@ OBJECTS: dict[type, object] = {
     retrywrap.RetryContext: retrywrap.RetryContext(RetryPolicy()),
     RetryPolicy: RetryPolicy(),
     classifiers.Chain: classifiers.Chain(),
+    testing.Events: events_of_one(),
     testing.VirtualClock: testing.VirtualClock(),
 }
 """Whose methods are tried."""
@@ -320,6 +363,8 @@ ALSO: dict[tuple[str, str], str] = {
     ("retrywrap.classifiers.unregister", "target"): "is not registered",
     ("retrywrap.with_retry", "function"): "calling it again|a property cannot be called",
     ("retrywrap.with_retry", "unknown"): "has no parameter",
+    ("retrywrap.testing.at_rate", "errors"): "error must be",
+    ("retrywrap.testing.inject", "faults"): "a fault must be|seconds must be",
     ("retrywrap.RetryPolicy.replace", "changes"): "|".join(POLICY),
 }
 EXPECTED = re.compile(

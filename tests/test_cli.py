@@ -62,7 +62,7 @@ def test_errors_of_use_are_one_line_and_status_2(
     assert line in captured.err
 
 
-@pytest.mark.parametrize("command", ["run", "errors", "codes", "explain", "plan", "demo"])
+@pytest.mark.parametrize("command", cli._COMMANDS)
 def test_each_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """--help of each command prints its usage and ends with 0."""
     assert status_of(command, "--help") == 0
@@ -370,4 +370,4 @@ def test_what_is_no_error_is_refused(text: str, message: str) -> None:
 
 def test_commands_are_those_of_the_package() -> None:
     """Every command of the list is a module with add_parser and run."""
-    assert cli._COMMANDS == ("run", "errors", "codes", "explain", "plan", "demo")
+    assert cli._COMMANDS == ("run", "errors", "codes", "explain", "plan", "inventory", "demo")

@@ -314,8 +314,7 @@ def test_server_main_without_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(raw)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.delitem(sys.modules, "retrywrap.cli.demo.server")
-    runpy.run_module("retrywrap.cli.demo.server", run_name="__main__")
+    runpy.run_path(server.__file__, run_name="__main__")
     assert raw.getvalue() == b""
 
 

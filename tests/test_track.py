@@ -271,7 +271,6 @@ def test_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         with_retry(max=2, interval=0, registry=mine)(fails(3))()
     assert mine.stats().errors == 5
 
-
     class Service:
         @with_retry(max=2, interval=0, registry=mine)
         def method(self, fail: Callable[[], int]) -> int:

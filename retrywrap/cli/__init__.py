@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap._version import __version__
 from retrywrap.cli.usage import UsageError
 from retrywrap.errors import ConfigurationError

@@ -30,7 +30,7 @@ _News: TypeAlias = tuple[RetryEvent, str]
 count_fast: Callable[[Any], None] | None = None
 """Does as `Registry._count_news` does; put here where the fast path is built."""
 
-find_sites: Callable[[Any], list[Site]] = lambda registry: []
+find_sites: Callable[[Any], list[Site]] | None = None
 """Finds the functions that are decorated for a registry; put here by who decorates them."""
 
 wall_clock: Callable[[], float] = time.time
@@ -161,6 +161,16 @@ class _Counts:
             succeeded_at_once=succeeded_at_once,
             **self.reasons,
         )
+
+
+class _Contents(NamedTuple):
+    """All that a registry has recorded."""
+
+    errors: tuple[_News, ...]
+    operations: dict[str, _Counts]
+    by_code: dict[int, int]
+    last: _News | None
+    tallied: dict[str, int]
 
 
 class Registry:
@@ -360,7 +370,7 @@ class Registry:
 
         Those that are out of sight, because the program let go of them, are not there; `operations` keeps their counts.
         """
-        return find_sites(self)
+        return [] if find_sites is None else find_sites(self)
 
     @property
     def error_buffer_size(self) -> int:
@@ -412,6 +422,23 @@ class Registry:
                 counts.clear()
             for tally in self._tallies.values():
                 tally.count = 0
+
+    def _exchange(self, contents: _Contents | None) -> _Contents:
+        """Put contents in the place of what is recorded, nothing where None is given, and return that.
+
+        What counts the successes of decorated functions goes on counting, from what it had counted then.
+        """
+        with self._counted():
+            tallied = {name: tally.count for name, tally in self._tallies.items()}
+            before = _Contents(tuple(self._errors), self._operations, self._by_code, self._last, tallied)
+            new = contents or _Contents((), {}, {}, None, {})
+            names = [name for name in self._operations if name not in new.operations]
+            self._errors = deque(new.errors, maxlen=self._errors.maxlen)
+            self._operations = {**new.operations, **{name: _Counts() for name in names}}
+            self._by_code, self._last = new.by_code, new.last
+            for name, tally in self._tallies.items():
+                tally.count = new.tallied.get(name, 0)
+            return before
 
     def resize(self, error_buffer_size: int) -> None:
         """Change how many of the newest errors are kept; the newest stay.

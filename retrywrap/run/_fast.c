@@ -343,6 +343,24 @@ set_up(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(rewire_doc, "rewire(proxy, wrapped)\n--\n\n"
+"Have a proxy that was set up call something else, in the same way, from the next call on.");
+
+static PyObject *
+rewire(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *self, *wrapped;
+    if (!PyArg_ParseTuple(args, "OO:rewire", &self, &wrapped)) {
+        return NULL;
+    }
+    if (Py_TYPE(self)->tp_dealloc != proxy_dealloc || tail_of(self)->vectorcall == NULL) {
+        PyErr_SetString(PyExc_TypeError, "this proxy was not set up");
+        return NULL;
+    }
+    Py_XSETREF(tail_of(self)->wrapped, Py_NewRef(wrapped));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(invoke_doc, "invoke(function, packed, names)\n--\n\n"
 "Call a function with arguments in one tuple, the last of which have the names in another; None: none has one.");
 
@@ -437,6 +455,7 @@ PyDoc_STRVAR(count_doc, "count(registry)\n--\n\n"
 static PyMethodDef fast_methods[] = {
     {"make_type", make_type, METH_VARARGS, make_type_doc},
     {"set_up", set_up, METH_VARARGS, set_up_doc},
+    {"rewire", rewire, METH_VARARGS, rewire_doc},
     {"invoke", (PyCFunction)(void (*)(void))invoke, METH_FASTCALL, invoke_doc},
     {"unpack", unpack, METH_VARARGS, unpack_doc},
     {"connect", connect, METH_O, connect_doc},

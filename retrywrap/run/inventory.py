@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -14,10 +15,21 @@ from retrywrap.run.kinds import core, is_async
 if TYPE_CHECKING:
     from retrywrap.run.spec import OperationSpec
 
-__all__ = ["known", "proxies", "site", "sites"]
+__all__ = ["known", "note", "proxies", "site", "sites", "watchers"]
 
 # By place, because a proxy is equal to what it wraps, which may be equal to others, or not hashable.
 known: WeakValueDictionary[int, Any] = WeakValueDictionary()
+
+
+watchers: list[Callable[[Any], None]] = []
+"""Called with each function that is decorated from now on."""
+
+
+def note(proxy: Any) -> None:
+    """Take a decorated function into the inventory."""
+    known[id(proxy)] = proxy
+    for watcher in watchers:
+        watcher(proxy)
 
 
 def proxies() -> list[Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     _FunctionWrapper = wrapt.FunctionWrapper  # generic for type checkers alone
 
-__all__ = ["Retried", "decorate"]
+__all__ = ["Retried", "decorate", "rewire"]
 
 
 _CLASS_METHODS = frozenset({"__class_getitem__", "__init_subclass__"})
@@ -115,6 +115,10 @@ if TYPE_CHECKING or native.fast is None:
         _CALL.__set__(proxy, build(wrapped, spec))
         return proxy
 
+    def rewire(proxy: Any, wrapped: Any) -> None:
+        """Have a proxy call something else than what it wraps, from the next call on; all else stays."""
+        _CALL.__set__(proxy, build(wrapped, proxy._self_spec))
+
 else:
     Retried, _Unbound, _Binding = native.types(__name__, vars(_Manners))
     _Binding.__get__ = _bind_as_it_does
@@ -126,6 +130,10 @@ else:
         proxy = kind(wrapped, _never)
         native.fast.set_up(proxy, *build_fast(wrapped, spec))
         return proxy
+
+    def rewire(proxy: Any, wrapped: Any) -> None:
+        """Have a proxy call something else than what it wraps, from the next call on; all else stays."""
+        native.fast.rewire(proxy, build_fast(wrapped, proxy._self_spec)[0])
 
 
 registry.find_sites = inventory.sites
@@ -172,7 +180,7 @@ def decorate(function: Any, like: OperationSpec, name: str | None) -> Any:
     _check_fit(function, spec)
     spec.tally = spec.registry._declare(spec.name, native.new_tally)
     proxy = _proxy(function, spec)
-    inventory.known[id(proxy)] = proxy
+    inventory.note(proxy)
     return proxy
 
 

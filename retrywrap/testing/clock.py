@@ -1,26 +1,19 @@
-"""Testing code that retries: virtual time, retries switched off, a clean slate between tests."""
+"""Virtual time."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
-from retrywrap import config, reports
-from retrywrap.decide import budget
-from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.checks import check_number, check_seconds, shown
 from retrywrap.locks import new_lock
-from retrywrap.record.registry import registry
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import Turns
 
-__all__ = ["VirtualClock", "disabled", "reset"]
+__all__ = ["VirtualClock"]
 
 _lock = new_lock()
 _clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and the virtual ones, the newest in force
-_disabled = 0
 _MOST_LOOKS = 10_000
 
 
@@ -160,41 +153,3 @@ class VirtualClock(clocks.Clock):
 
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._elapsed:g} s, {len(self.waits)} waits>"
-
-
-@contextmanager
-def disabled() -> Iterator[None]:
-    """Make every operation of retrywrap run once, in every thread, inside the ``with`` block.
-
-    Failures are classified, recorded and let out as ever; there is no second attempt and no wait.
-    """
-    _disable(1)
-    try:
-        yield
-    finally:
-        _disable(-1)
-
-
-def _disable(blocks: int) -> None:
-    """Count the blocks that are open: those of several threads may overlap."""
-    global _disabled
-    with _lock:
-        _disabled += blocks
-        clocks.enable(_disabled == 0)
-
-
-def reset() -> None:
-    """Put all global state of retrywrap back to what it was at import.
-
-    That is: the registry's contents, the configuration and its error log, the global instance of `retrywrap.plugin`,
-    budgets known by name, what was reported once, and `retrywrap.shutdown`. Subscriptions and registered classifiers of
-    the application stay.
-    """
-    registry.reset()
-    config.reset()
-    plugin = sys.modules.get("retrywrap.plugin")
-    if plugin is not None:
-        plugin.backup_plugin_cleanup()
-    budget.forget_names()
-    reports.forget()
-    PROCESS.reopen()

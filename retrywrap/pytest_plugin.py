@@ -1,0 +1,99 @@
+"""pytest's plugin: fixtures for tests of code that retries, and ``--retry-inject``.
+
+It is loaded by every test run where retrywrap is installed, so that it imports nothing before it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from retrywrap.record.registry import Registry
+    from retrywrap.testing import Events, VirtualClock
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_configure",
+    "retries_disabled",
+    "retry_clock",
+    "retry_events",
+    "retry_registry",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("retrywrap", "retries (retrywrap)")
+    group.addoption(
+        "--retry-inject",
+        action="store_true",
+        help="after the tests, run them again with faults injected into each function decorated with "
+        "retrywrap.with_retry that they reach, one function at a time; report which survived",
+    )
+    group.addoption(
+        "--retry-inject-tests",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many tests, the quickest ones, are run again for each function (default: 3)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, and ready for ``--retry-inject``, where it is given.
+
+    Raises:
+        pytest.UsageError: It is given together with what it cannot work with.
+    """
+    config.addinivalue_line(
+        "markers", "no_retry_inject: is not run again by --retry-inject (it counts attempts itself)"
+    )
+    if not config.getoption("retry_inject"):
+        return
+    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        raise pytest.UsageError("--retry-inject runs tests again in their own process: leave out -n, --numprocesses")
+    tests: int = config.option.retry_inject_tests
+    if tests < 1:
+        raise pytest.UsageError("--retry-inject-tests must be 1 or more")
+    from retrywrap.testing.campaign import Campaign
+
+    config.pluginmanager.register(Campaign(tests), "retrywrap-campaign")
+
+
+@pytest.fixture
+def retry_clock() -> Iterator[VirtualClock]:
+    """Virtual time for every wait of retrywrap, sync, async and in threads; jitter in the middle of its range."""
+    from retrywrap.testing import VirtualClock
+
+    with VirtualClock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def retries_disabled() -> Iterator[None]:
+    """Every operation of retrywrap runs once."""
+    from retrywrap.testing import disabled
+
+    with disabled():
+        yield
+
+
+@pytest.fixture
+def retry_events() -> Iterator[Events]:
+    """The events of the test, and what each operation did: ``retry_events.expect(upload, attempts=3)``."""
+    from retrywrap.testing import observe
+
+    with observe() as events:
+        yield events
+
+
+@pytest.fixture
+def retry_registry() -> Iterator[Registry]:
+    """`retrywrap.registry`, empty for the test; what was in it before is put back afterwards."""
+    from retrywrap.testing import isolated_registry
+
+    with isolated_registry() as registry:
+        yield registry

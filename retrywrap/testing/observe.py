@@ -1,0 +1,285 @@
+"""What operations did: their events, gathered by operation, and expectations that say what came instead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, NamedTuple
+
+from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import check_seconds, shown
+from retrywrap.decide.events import RECORDED, SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.record.hooks import subscribe
+from retrywrap.run.kinds import operation_name
+
+__all__ = ["Events", "Observed", "decorated", "name_of", "observe"]
+
+_NOTHING: Any = object()
+
+
+class Observed(NamedTuple):
+    """One operation that failed at least once.
+
+    Attributes:
+        name: Its name.
+        attempts: How many attempts ended.
+        waits: The seconds of each wait that was decided on, in order.
+        codes: The `ErrorCode` of each failed attempt, in order.
+        messages: The text of each failed attempt's error, redacted.
+        outcome: Why it ended; None while it goes on.
+    """
+
+    name: str
+    attempts: int
+    waits: list[float]
+    codes: list[ErrorCode]
+    messages: list[str]
+    outcome: StopReason | None
+
+
+class Events(list[RetryEvent]):
+    """The events of a test, in the order in which they came; those of threads and tasks among one another.
+
+    >>> import retrywrap
+    >>> @retrywrap.with_retry(max=2, interval=0, name="upload")
+    ... def upload(left=[2]):
+    ...     left[0] -= 1
+    ...     if left[0]:
+    ...         raise ConnectionResetError("peer went away")
+    >>> with observe() as events:
+    ...     upload()
+    >>> events.operation(upload).attempts
+    2
+    >>> events.expect(upload, waits=[0.0], codes=["CONNECTION_LOST"], outcome="recovered").messages
+    ['peer went away']
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: list[list[RetryEvent]] = []
+        self._open: dict[tuple[object, ...], list[list[RetryEvent]]] = {}
+
+    def add(self, event: RetryEvent) -> None:
+        """Take one event, as a listener does.
+
+        Args:
+            event: The event.
+        """
+        self.append(event)
+        if event.name in (UNKNOWN_ERROR, RECORDED):
+            return
+        # Operations of one name may be nested, and one may be left without an end: they are told by their numbers.
+        going_on = self._open.setdefault((event.operation, threading.get_ident(), _task()), [])
+        run = next((run for run in reversed(going_on) if _follows(event, run[-1])), None)
+        if run is None:
+            run = []
+            going_on.append(run)
+            self._runs.append(run)
+        run.append(event)
+        if event.final:
+            going_on.remove(run)
+
+    @property
+    def operations(self) -> list[Observed]:
+        """Every operation that failed at least once, in the order of their first failures."""
+        return [_observed(run) for run in self._runs]
+
+    def of(self, target: object) -> list[Observed]:
+        """Return the operations of one function.
+
+        Args:
+            target: A decorated function or method, or an operation's name.
+
+        Raises:
+            TypeError: It is neither.
+        """
+        name = name_of(target)
+        return [each for each in self.operations if each.name == name]
+
+    def operation(self, target: object) -> Observed:
+        """Return the only operation of a function that failed.
+
+        Args:
+            target: A decorated function or method, or an operation's name.
+
+        Raises:
+            TypeError: It is neither.
+            AssertionError: None failed, or several did.
+        """
+        found = self.of(target)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AssertionError(
+                f"{name_of(target)} failed in {len(found)} operations: {_list(found)}; of(…) returns them all"
+            )
+        failed = sorted({each.name for each in self.operations})
+        others = f"; those that did: {', '.join(failed)}" if failed else "; nor did any other operation"
+        raise AssertionError(f"no attempt of {name_of(target)} failed{others}")
+
+    def expect(
+        self,
+        target: object,
+        *,
+        attempts: int = _NOTHING,
+        waits: Iterable[float] = _NOTHING,
+        codes: Iterable[ErrorCode | int | str] = _NOTHING,
+        outcome: StopReason | str | None = _NOTHING,
+    ) -> Observed:
+        """Check what the only failed operation of a function did; return it.
+
+        Args:
+            target: A decorated function or method, or an operation's name.
+            attempts: How many attempts ended.
+            waits: The seconds of each wait, in order, to the millisecond.
+            codes: Code, number or name of the error of each failed attempt, in order.
+            outcome: Why it ended, such as ``"recovered"``; None: it goes on.
+
+        Raises:
+            TypeError: `target` is neither, or another argument has the wrong type.
+            ValueError: An argument is out of range, or there is no such name.
+            AssertionError: Something else happened; the message says what, event by event.
+        """
+        seen = self.operation(target)
+        wanted: dict[str, object] = {}
+        if attempts is not _NOTHING:
+            wanted["attempts"] = _count(attempts)
+        if waits is not _NOTHING:
+            wanted["waits"] = [round(check_seconds(wait, "waits"), 3) for wait in _listed(waits, "waits")]
+        if codes is not _NOTHING:
+            wanted["codes"] = [_code(code) for code in _listed(codes, "codes")]
+        if outcome is not _NOTHING:
+            wanted["outcome"] = _outcome(outcome)
+        came = {**seen._asdict(), "waits": [round(wait, 3) for wait in seen.waits]}
+        wrong = [
+            f"{key}: {_plain(came[key])} instead of {_plain(value)}"
+            for key, value in wanted.items()
+            if came[key] != value
+        ]
+        if wrong:
+            name = name_of(target)
+            lines = [f"  {event.name} attempt={event.attempt} {event.code.name}: {event.detail}" for event in self
+                     if event.operation == name]  # fmt: skip
+            raise AssertionError("\n".join([f"{name} did other than was expected: {'; '.join(wrong)}", *lines]))
+        return seen
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, StopReason):
+        return value.value
+    if isinstance(value, list):
+        return [each.name if isinstance(each, ErrorCode) else each for each in value]
+    return value
+
+
+def _count(attempts: object) -> int:
+    if isinstance(attempts, bool) or not isinstance(attempts, int):
+        raise TypeError(f"attempts must be an int; got {shown(attempts)}")
+    if attempts < 1:
+        raise ValueError(f"attempts must be 1 or more; got {shown(attempts)}")
+    return attempts
+
+
+def _listed(given: Any, name: str) -> list[Any]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a list of one for each; got {shown(given)}")
+    return list(given)
+
+
+def _outcome(outcome: object) -> StopReason | None:
+    known = ", ".join(StopReason)
+    if not isinstance(outcome, str | None):
+        raise TypeError(f"outcome must be None (it goes on), or one of {known}; got {shown(outcome)}")
+    try:
+        return None if outcome is None else StopReason(outcome)
+    except ValueError:
+        raise ValueError(f"outcome must be None (it goes on), or one of {known}; got {shown(outcome)}") from None
+
+
+def _code(code: object) -> ErrorCode:
+    if isinstance(code, str):
+        try:
+            return ErrorCode[code]
+        except KeyError:
+            known = ", ".join(each.name for each in ErrorCode)
+            raise ValueError(f"codes must be codes, their numbers or names ({known}); got {shown(code)}") from None
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"codes must be codes, their numbers or names; got {shown(code)}")
+    return ErrorCode(code)
+
+
+def _list(operations: list[Observed]) -> str:
+    return ", ".join(
+        f"{each.attempts} attempts, {'going on' if each.outcome is None else each.outcome.value}" for each in operations
+    )
+
+
+def _observed(run: list[RetryEvent]) -> Observed:
+    failed = [event for event in run if event.is_error]
+    last = run[-1]
+    return Observed(
+        name=last.operation,
+        attempts=last.attempt,
+        waits=[event.wait for event in run if event.name == SCHEDULED and event.wait is not None],
+        codes=[event.code for event in failed],
+        messages=[event.message for event in failed],
+        outcome=last.reason,
+    )
+
+
+def _follows(event: RetryEvent, last: RetryEvent) -> bool:
+    """Whether an event comes next in an operation whose last one that was."""
+    return event.attempt == last.attempt + 1 or (event.attempt == last.attempt and not event.is_error)
+
+
+def _task() -> object:
+    """Return what tells the running task from others of the same thread."""
+    import asyncio
+
+    try:
+        return id(asyncio.current_task())
+    except RuntimeError:
+        return None
+
+
+def name_of(target: object) -> str:
+    """Return the name of the operation that a decorated function, or a method of one, is recorded as.
+
+    Args:
+        target: That, or the name itself.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(target, str):
+        return target
+    spec = getattr(decorated(target), "_self_spec", None)
+    if spec is None:
+        what = operation_name(target) if callable(target) else shown(target)
+        raise TypeError(f"target must be a function decorated with with_retry, or an operation's name; got {what}")
+    name: str = spec.name
+    return name
+
+
+def decorated(target: Any) -> Any:
+    """Return the decorated function inside a bound method, classmethod or staticmethod; else what it was given."""
+    while isinstance(target, MethodType | classmethod | staticmethod):
+        target = target.__func__
+    return target
+
+
+@contextmanager
+def observe() -> Iterator[Events]:
+    """Gather the events of everything that runs while the ``with`` block does, in every thread.
+
+    Yields:
+        The events, which grow.
+    """
+    events = Events()
+    unsubscribe = subscribe(events.add)
+    try:
+        yield events
+    finally:
+        unsubscribe()

@@ -1,0 +1,74 @@
+"""The state of the process: retries switched off, a registry of its own for a test, a clean slate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from retrywrap import config, reports
+from retrywrap.decide import budget
+from retrywrap.decide.allowance import PROCESS
+from retrywrap.locks import new_lock
+from retrywrap.record.registry import Registry, registry
+from retrywrap.run import clock as clocks
+
+__all__ = ["disabled", "isolated_registry", "reset"]
+
+_lock = new_lock()
+_disabled = 0
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Make every operation of retrywrap run once, in every thread, inside the ``with`` block.
+
+    Failures are classified, recorded and let out as ever; there is no second attempt and no wait.
+    """
+    _disable(1)
+    try:
+        yield
+    finally:
+        _disable(-1)
+
+
+def _disable(blocks: int) -> None:
+    """Count the blocks that are open: those of several threads may overlap."""
+    global _disabled
+    with _lock:
+        _disabled += blocks
+        clocks.enable(_disabled == 0)
+
+
+def reset() -> None:
+    """Put all global state of retrywrap back to what it was at import.
+
+    That is: the registry's contents, the configuration and its error log, the global instance of `retrywrap.plugin`,
+    budgets known by name, what was reported once, and `retrywrap.shutdown`. Subscriptions and registered classifiers of
+    the application stay.
+    """
+    registry.reset()
+    config.reset()
+    plugin = sys.modules.get("retrywrap.plugin")
+    if plugin is not None:
+        plugin.backup_plugin_cleanup()
+    budget.forget_names()
+    reports.forget()
+    PROCESS.reopen()
+
+
+@contextmanager
+def isolated_registry() -> Iterator[Registry]:
+    """Empty `retrywrap.registry` for the ``with`` block, and put back what was in it afterwards.
+
+    Decorated functions go on recording there, so nothing has to be told of it. What is recorded inside is gone at the
+    end; functions that are decorated inside stay known.
+
+    Yields:
+        The registry.
+    """
+    before = registry._exchange(None)
+    try:
+        yield registry
+    finally:
+        registry._exchange(before)
