@@ -83,7 +83,7 @@ def test_the_fixtures_explain_themselves(pytester: pytest.Pytester) -> None:
 
 def test_a_run_that_does_not_ask_for_it_loads_nothing() -> None:
     """The plugin is in every test run where retrywrap is installed."""
-    code = "import sys; import retrywrap.pytest_plugin as p; print(*sorted(m for m in sys.modules if m[:9] == 'retrywrap'))"
+    code = "import sys; import retrywrap.pytest_plugin; print(*sorted(m for m in sys.modules if m[:9] == 'retrywrap'))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.split() == ["retrywrap", "retrywrap.lazy", "retrywrap.pytest_plugin"]
 

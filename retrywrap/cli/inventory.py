@@ -39,6 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print the decorated functions of a module; return the exit status."""
     name: str = arguments.module
+    sys.path.insert(0, os.getcwd())
+    if "." in name:
+        _imported(name.rpartition(".")[0])  # what that decorates is its own
     before = {id(proxy) for proxy in proxies()}
     _import_all(name)
     new = {id(proxy) for proxy in proxies()} - before
@@ -63,7 +66,6 @@ def _belongs(site: Site, name: str, *, is_new: bool) -> bool:
 
 
 def _import_all(name: str) -> None:
-    sys.path.insert(0, os.getcwd())
     module = _imported(name)
     for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}.", onerror=_refuse):
         if not each.name.endswith(".__main__"):  # to import it is to run the program

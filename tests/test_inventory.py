@@ -1,0 +1,239 @@
+"""The inventory: every decorated function, with its policy and its counts, and the command that lists a module's."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import retrywrap
+from retrywrap import Registry, configure, exponential, registry, with_retry
+from retrywrap.cli import UsageError, main
+from retrywrap.record.sites import Site
+from retrywrap.run import inventory
+
+here = inventory.__name__
+
+
+def site_of(mine: Registry, operation: str) -> Site:
+    """Return the only site of an operation."""
+    (found,) = [site for site in mine.inventory() if site.operation == operation]
+    return found
+
+
+def test_a_decorated_function_is_known() -> None:
+    """With its name, its place and its policy, before anybody calls it."""
+    mine = Registry()
+
+    @with_retry(max=3, interval=exponential(1), registry=mine)
+    async def upload() -> None:
+        """Do nothing."""
+
+    site = site_of(mine, "test_inventory.test_a_decorated_function_is_known.<locals>.upload")
+    assert site.module == "test_inventory"
+    assert site.qualname == "test_a_decorated_function_is_known.<locals>.upload"
+    assert site.file == __file__
+    assert site.line == test_a_decorated_function_is_known.__code__.co_firstlineno + 4
+    assert site.asynchronous
+    assert site.policy == retrywrap.RetryPolicy(max=3, interval=exponential(1))
+    assert site.policy_name is None
+    assert upload.__name__ == "upload"
+
+
+def test_the_policy_is_the_one_in_force() -> None:
+    """What is configured later counts; a name that nobody has defined yet has no policy."""
+    mine = Registry()
+    plain = with_retry(registry=mine, name="plain")(len)
+    named = with_retry(policy="later", registry=mine, name="named")(len)
+    assert site_of(mine, "named")[6:8] == (None, "later")
+    configure(error_retry_max=4, policies={"later": {"max": 2}})
+    assert site_of(mine, "plain").policy.max == 4  # type: ignore[union-attr]  # it has one
+    assert site_of(mine, "named").policy == retrywrap.RetryPolicy(max=2)
+    assert plain([]) == named([]) == 0
+
+
+def test_what_ran_and_what_failed() -> None:
+    """Where nobody counts successes, it is not known whether something ran that never failed."""
+    mine = Registry()
+
+    def operation(fail: bool) -> None:
+        if fail:
+            raise ConnectionResetError("x")
+
+    runs = with_retry(max=0, registry=mine, name="runs")(operation)
+    fails = with_retry(max=0, registry=mine, name="fails")(operation)
+    rests = with_retry(max=0, registry=mine, name="rests")(operation)
+    runs(False)
+    with pytest.raises(ConnectionResetError):
+        fails(True)
+    counted = retrywrap.__build__ == "C"
+    said = {site.operation: (site.ran, site.failed) for site in mine.inventory()}
+    assert said == {
+        "runs": (True if counted else None, False),
+        "fails": (True, True),
+        "rests": (False if counted else None, False),
+    }
+    assert rests.__name__ == "operation"
+
+
+def test_functions_of_one_name_are_all_there() -> None:
+    """Two functions, or one function twice; a copy is the same one."""
+    mine = Registry()
+    several = [with_retry(max=number, registry=mine, name="op")(len) for number in (1, 2)]
+    assert copy.copy(several[0]) is several[0]
+    assert [site.policy.max for site in mine.inventory() if site.policy] == [1, 2]
+
+
+def test_what_is_let_go_of_is_gone() -> None:
+    """The inventory holds nothing; the counts stay."""
+    mine = Registry()
+
+    def work() -> None:
+        with_retry(registry=mine, name="op")(lambda: None)()
+
+    work()
+    gc.collect()
+    assert mine.inventory() == []
+    assert "op" in mine
+
+
+class Callable_:
+    """A callable object."""
+
+    def __call__(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("function", "qualname", "has_place"),
+    [
+        (len, "len", False),
+        (functools.partial(print, "x"), "print", False),
+        (functools.partial(Callable_()), "Callable_.__call__", True),
+        (Callable_(), "Callable_.__call__", True),
+        (int, "int", False),
+        (Callable_, "Callable_", False),
+    ],
+)
+def test_all_kinds_of_callables(function: Any, qualname: str, has_place: bool) -> None:
+    """What has no code of its own has no place."""
+    mine = Registry()
+    kept = with_retry(registry=mine)(function)
+    (site,) = mine.inventory()
+    assert (site.qualname, site.file is not None, site.line is not None) == (qualname, has_place, has_place)
+    assert kept is not None
+
+
+def test_the_global_registry_has_those_that_name_no_other() -> None:
+    """As with everything that is recorded."""
+    kept = with_retry(name="of the inventory")(len)
+    assert [site.qualname for site in registry.inventory() if site.operation == "of the inventory"] == ["len"]
+    assert kept([]) == 0
+
+
+def test_a_process_that_decorates_nothing_has_none() -> None:
+    """Nothing is loaded to find that out."""
+    code = "import sys, retrywrap; print(retrywrap.registry.inventory(), 'wrapt' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "[] False\n"
+
+
+def test_more_names_than_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their functions are there, without counts of their own."""
+    monkeypatch.setattr("retrywrap.record.registry._MOST_OPERATIONS", 1)
+    mine = Registry()
+    kept = [with_retry(max=0, registry=mine, name=name)(len) for name in ("a", "b")]
+    assert [(site.operation, site.stats.errors) for site in mine.inventory()] == [("a", 0), ("b", 0)]
+    assert len(kept) == 2
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in the current folder."""
+    folder = tmp_path / "stocktaken"
+    (folder / "deep").mkdir(parents=True)
+    head = "import functools\nfrom retrywrap import with_retry, exponential\n"
+    (folder / "__init__.py").write_text(head + "@with_retry\ndef load(): pass\npart = with_retry(max=1)(len)\n")
+    (folder / "__main__.py").write_text("raise SystemExit('it ran')\n")
+    (folder / "deep" / "__init__.py").write_text("")
+    (folder / "deep" / "store.py").write_text(
+        head + "class Store:\n    @with_retry(max=3, interval=exponential(1, cap=30), timeout=60)\n"
+        "    async def put(self): pass\n    @with_retry(policy='nobody')\n    def get(self): pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    return folder
+
+
+@pytest.mark.usefixtures("package")
+def test_the_command_lists_a_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """With all its modules but the one that is a program: operation, policy in force, and place."""
+    assert main(["inventory", "stocktaken"]) == 0
+    place = f"stocktaken{os.sep}deep{os.sep}store.py"
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "len max=1, interval=fixed(5) -",
+        f"stocktaken.deep.store.Store.get policy 'nobody', which is not defined {place}:6",
+        f"stocktaken.deep.store.Store.put max=3, interval=exponential(1, cap=30), timeout=60 {place}:4",
+        f"stocktaken.load max=10, interval=fixed(5) stocktaken{os.sep}__init__.py:3",
+        "4 decorated functions in stocktaken",
+    ]
+
+
+@pytest.mark.usefixtures("package")
+def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object for each function."""
+    configure(policies={"nobody": {"max": 1}})
+    assert main(["inventory", "stocktaken.deep.store", "--json"]) == 0
+    get, put = json.loads(capsys.readouterr().out)
+    assert get["operation"] == "stocktaken.deep.store.Store.get"
+    assert (get["policy"], get["policy_name"]) == ("max=1, interval=fixed(5) (policy 'nobody')", "nobody")
+    assert (put["qualname"], put["line"], put["asynchronous"]) == ("Store.put", 4, True)
+    assert set(put) == set(Site._fields) - {"stats"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 / 0", "stocktaken.bad cannot be imported: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "stocktaken.bad cannot be imported: SystemExit: 3"),
+        ("from retrywrap import configure; configure('no.toml')", "no.toml"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(package: Path, text: str, said: str) -> None:
+    """Is named, with the reason; nothing is listed."""
+    (package / "bad.py").write_text(text)
+    with pytest.raises((UsageError, retrywrap.ConfigurationError), match=said.replace(".", r"\.")):
+        _run("stocktaken")
+
+
+def test_a_package_inside_that_cannot_be_imported(package: Path) -> None:
+    """The walk over a package imports its packages, too."""
+    (package / "deep" / "__init__.py").write_text("import nothing_of_that_name\n")
+    with pytest.raises(UsageError, match=r"stocktaken\.deep cannot be imported: ModuleNotFoundError: No module named"):
+        _run("stocktaken")
+
+
+def test_a_name_that_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, and status 2."""
+    assert main(["inventory", "no.such.module"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "retrywrap: no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'\n"
+    )
+
+
+def _run(module: str) -> None:
+    import argparse
+
+    from retrywrap.cli import inventory as command
+
+    command.run(argparse.Namespace(module=module, json=False))
