@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     name: str = arguments.module
     sys.path.insert(0, os.getcwd())
     if "." in name:
-        _imported(name.rpartition(".")[0])  # what that decorates is its own
+        _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
     before = {id(proxy) for proxy in proxies()}
     _import_all(name)
     new = {id(proxy) for proxy in proxies()} - before
@@ -72,13 +72,13 @@ def _import_all(name: str) -> None:
             _imported(each.name)
 
 
-def _imported(name: str) -> ModuleType:
+def _imported(name: str, *, asked: str | None = None) -> ModuleType:
     try:
         return import_module(name)
     except ConfigurationError:  # says what is wrong itself
         raise
     except (Exception, SystemExit) as error:
-        _refuse(name, error)
+        _refuse(asked or name, error)
         raise AssertionError("unreachable") from None  # pragma: no cover - for the type checker
 
 
