@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import doctest
 import functools
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +17,12 @@ import trio
 
 import retrywrap
 from retrywrap import exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
-from retrywrap import testing as kit
 from retrywrap.config import Settings, configure, settings
 from retrywrap.decide.budget import named_budget
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import _Queue
-from retrywrap.testing import VirtualClock, disabled, reset
+from retrywrap.testing import VirtualClock, disabled, faults, reset
+from retrywrap.testing import clock as virtual
 
 
 def fails(calls: list[float] | None = None) -> None:
@@ -163,7 +164,7 @@ def test_clocks_of_overlapping_threads() -> None:
     assert clocks.current() is second
     second.__exit__(None, None, None)
     assert clocks.current() is real
-    assert kit._clocks == []
+    assert virtual._clocks == []
 
 
 def test_a_signal_handler_may_advance_the_clock() -> None:
@@ -201,8 +202,9 @@ def test_times_that_cannot_be_are_refused(make: Callable[[], object], error: typ
 
 def test_the_examples_in_the_docstrings() -> None:
     """They are run as they stand."""
-    assert doctest.testmod(kit).attempted > 0
-    assert doctest.testmod(kit).failed == 0
+    for module in (virtual, faults, sys.modules["retrywrap.testing.observe"]):
+        assert doctest.testmod(module).attempted > 0
+        assert doctest.testmod(module).failed == 0
 
 
 # --- disabled
@@ -282,9 +284,9 @@ def test_reset_is_a_clean_slate(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 def test_reset_does_not_load_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was never imported needs no cleaning."""
-    monkeypatch.delitem(kit.sys.modules, "retrywrap.plugin")
+    monkeypatch.delitem(sys.modules, "retrywrap.plugin")
     reset()
-    assert "retrywrap.plugin" not in kit.sys.modules
+    assert "retrywrap.plugin" not in sys.modules
 
 
 def test_reset_leaves_subscriptions_and_classifiers(clock: VirtualClock) -> None:

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import functools
 import gc
+import itertools
 import logging
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -30,6 +32,7 @@ from retrywrap import Registry, RetryEvent, configure, retry_scope, subscribe, w
 from retrywrap.classifiers import register, unregister
 from retrywrap.decide.allowance import PROCESS
 from retrywrap.errors import RetryExhausted
+from retrywrap.record import registry as counting
 from retrywrap.run import track
 from retrywrap.testing import VirtualClock
 
@@ -654,7 +657,7 @@ def test_counts_are_exact_in_threads() -> None:
     assert sum(mine.by_code.values()) == 3200
 
 
-def test_events_of_any_making_are_counted() -> None:
+def test_events_of_any_making_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handed to a registry by hand counts as what its fields say, in whatever types they come."""
     mine, other = Registry(), OffTrack()
     heard: list[RetryEvent] = []
@@ -671,12 +674,350 @@ def test_events_of_any_making_are_counted() -> None:
         *(scheduled._replace(reason=reason, attempt=1) for reason in retrywrap.StopReason),
         *(scheduled._replace(reason=reason, attempt=2**70) for reason in retrywrap.StopReason),
         scheduled._replace(name="retry.unknown_error"),
+        scheduled._replace(name="".join(["retry.", "unknown_error"])),  # equal, as out of a pickle, but not the same
+        scheduled._replace(wait=0.1),
+        scheduled._replace(wait=0.7),
         scheduled._replace(wait=0.5),
     ]
-    for event in odd:
+    for event in odd * 3:
         mine.handle(event)
+    said = mine.snapshot()
+    monkeypatch.setattr(counting, "count_fast", None)
+    for event in odd * 3:
         other.handle(event)
-        other.stats()  # counts one at a time
-    assert mine.snapshot() == other.snapshot()
-    assert mine.stats("op").waited == 2.5
-    assert mine.stats("another").errors == 1
+    assert said == other.snapshot()
+    assert mine.stats("op").waited == pytest.approx(9.9)
+    assert mine.stats("another").errors == 3
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_a_function_that_has_no_python_frame(registry: type[Registry]) -> None:
+    """The errors of builtins have no traceback when they come; the last one comes out as it is."""
+    client = socket.socket()
+    place = ("127.0.0.1", 1)
+
+    def close(event: RetryEvent) -> None:
+        client.close()
+
+    end = subscribe(close)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor") as caught:
+            with_retry(max=5, interval=0, registry=registry())(client.connect)(place)
+    finally:
+        end()
+        client.close()
+    assert "rejected after 2 attempts" in caught.value.__notes__[0]
+
+
+def test_a_call_without_a_python_frame_below() -> None:
+    """An exit handler, say, has none; it is retried all the same."""
+    code = (
+        "import atexit, retrywrap\nretrywrap.configure(events=False)\nleft = [3]\n"
+        "@retrywrap.with_retry(max=5, interval=0)\n"
+        "def flush():\n    if left[0]:\n        left[0] -= 1\n        raise deep()\n    print('flushed')\n"
+        "def deep():\n    try:\n        raise ConnectionResetError('x')\n"
+        "    except OSError as error:\n        return error\n"
+        "atexit.register(flush)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("flushed\n", "")
+
+
+def test_a_cap_beyond_every_number_of_the_machine() -> None:
+    """It is as good as none."""
+    assert with_retry(max=10**30, interval=0, registry=Registry())(fails(3))() == 1
+
+
+def test_a_registry_that_cannot_count_changes_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported once; results and errors come out."""
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    turns = itertools.count()
+
+    @with_retry(max=2, interval=0, registry=Registry())
+    def operation() -> int:
+        if next(turns) % 3 < 2:
+            raise ConnectionResetError("x")
+        return 1
+
+    monkeypatch.setattr("retrywrap.record.registry.count_fast", broken)
+    monkeypatch.setattr(Registry, "_count", broken)
+    assert [operation() for _ in range(100)] == [1] * 100
+
+
+def test_an_error_whose_attributes_cannot_be_compared() -> None:
+    """A key in its dict may be anything; it is judged by what it is."""
+
+    class Key(str):
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("no comparison")
+
+        def __hash__(self) -> int:
+            return hash("__notes__")
+
+    def error() -> Exception:
+        made = ConnectionResetError("x")
+        made.__dict__[Key("k")] = 1
+        return made
+
+    assert with_retry(max=3, interval=0, registry=Registry())(fails(2, error))() == 1
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_an_error_that_is_raised_again_where_it_was_caught(registry: type[Registry]) -> None:
+    """``except … as error: raise error`` puts a frame into the traceback twice, which stays there."""
+
+    def connect(error: Exception) -> None:
+        raise error
+
+    def operation() -> None:
+        try:
+            connect(ConnectionResetError("x"))
+        except OSError as error:
+            raise error
+
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=2, interval=0, registry=registry())(operation)()
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-3:] == ["operation", "operation", "connect"]
+
+
+CHANGES: dict[str, Callable[[contextlib.ExitStack], object]] = {
+    "max": lambda stack: configure(error_retry_max=0),
+    "interval": lambda stack: configure(error_retry_interval=0.7),
+    "clock": lambda stack: stack.enter_context(VirtualClock()),
+    "switch": lambda stack: stack.enter_context(retrywrap.testing.disabled()),
+    "scope": lambda stack: stack.enter_context(retry_scope(max=0)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+@pytest.mark.parametrize("last", [True, False])
+def test_what_changes_in_an_attempt_is_for_the_next_operation(
+    change: str, registry: type[Registry], last: bool
+) -> None:
+    """Policy, clock, switch and scopes are those of the first failure, whoever decides on the second."""
+    configure(error_retry_max=3, error_retry_interval=0)
+    heard: list[RetryEvent] = []
+    tries: list[int] = []
+    with contextlib.ExitStack() as stack:
+
+        @with_retry(registry=registry(), name="op")
+        def operation() -> int:
+            tries.append(1)
+            if len(tries) == 2:
+                CHANGES[change](stack)
+            if len(tries) < 3 or last:
+                error = ConnectionResetError("x")
+                error.add_note("off the track") if len(tries) == 2 else None
+                raise error
+            return 1
+
+        end = subscribe(heard.append)
+        try:
+            with pytest.raises(ConnectionResetError) if last else contextlib.nullcontext():
+                operation()
+        finally:
+            end()
+    assert len(tries) == (4 if last else 3)
+    assert [event.wait for event in heard] == [0.0, 0.0, 0.0, None] if last else [0.0, 0.0, None]
+    assert all(0 <= event.elapsed < 60 and event.time > 1.5e9 for event in heard)
+
+
+def test_ctrl_c_comes_out_whatever_the_configuration_has_become(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be read any more does not take its place."""
+
+    def operation(tries: list[int]) -> None:
+        tries.append(1)
+        if len(tries) == 2:
+            monkeypatch.setenv("RETRYWRAP_ENABLE", "perhaps")
+            retrywrap.testing.reset()
+            raise KeyboardInterrupt
+        raise ConnectionResetError("x")
+
+    configure(events=False)
+    with pytest.raises(KeyboardInterrupt):
+        with_retry(max=3, interval=0, registry=Registry())(operation)([])
+    monkeypatch.delenv("RETRYWRAP_ENABLE")
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_a_registration_while_an_error_is_judged(registry: type[Registry]) -> None:
+    """A verdict of before is not kept."""
+
+    class Late(Exception):
+        def __str__(self) -> str:
+            if len(seen) == 1:
+                seen.append(1)
+                unregister(Late)
+                register(Late, retrywrap.ErrorCode.DISK_FULL, retryable=False)
+            return "late"
+
+    seen = [1]
+    operation = with_retry(max=3, interval=0, registry=registry())
+    register(Late, retrywrap.ErrorCode.NETWORK, retryable=True)
+    try:
+        with contextlib.suppress(Late):
+            operation(fails(9, Late))()
+        left = []
+        with pytest.raises(Late):
+            operation(lambda: left.append(1) or _raise(Late()))()
+        assert len(left) == 1
+    finally:
+        unregister(Late)
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_functions_that_are_false_are_functions(registry: type[Registry]) -> None:
+    """A callable object may have a length of nothing."""
+
+    class Hook(list[object]):
+        def __call__(self, asked: object) -> float:
+            calls.append(asked)
+            return 0.0
+
+    calls: list[object] = []
+    assert with_retry(max=3, interval=0, registry=registry(), before_retry=Hook())(fails(2))() == 1
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_a_registered_retry_exhausted_multiplies_nothing(registry: type[Registry]) -> None:
+    """What an operation inside has exhausted is not retried, though its error were."""
+    calls: list[int] = []
+
+    @with_retry(max=1, interval=0, registry=registry(), results=retrywrap.return_codes)
+    def inner() -> int:
+        calls.append(1)
+        return -6
+
+    register(RetryExhausted, retrywrap.ErrorCode.NETWORK, retryable=True)
+    try:
+        with pytest.raises(RetryExhausted):
+            with_retry(max=2, interval=0, registry=registry())(inner)()
+    finally:
+        unregister(RetryExhausted)
+    assert len(calls) == 2
+
+
+def test_a_generator_keeps_no_error_of_others() -> None:
+    """An operation inside one that is resumed in an except block leaves nothing there."""
+    operation = with_retry(max=3, interval=0, registry=Registry())
+
+    def generate() -> Iterator[object]:
+        operation(fails(2))()
+        yield sys.exc_info()[1]
+        yield sys.exc_info()[1]
+
+    steps = generate()
+    try:
+        raise ValueError("outer")
+    except ValueError:
+        seen = type(next(steps))
+    assert (seen, next(steps)) == (ValueError, None)
+
+
+def test_classes_that_are_equal_are_not_the_same() -> None:
+    """A verdict is of one class, whatever its metaclass makes of equality."""
+
+    class Equal(type):
+        def __eq__(cls, other: object) -> bool:
+            return getattr(other, "__name__", None) == cls.__name__
+
+        def __hash__(cls) -> int:
+            return hash(cls.__name__)
+
+    one, other = Equal("E", (Exception,), {}), Equal("E", (Exception,), {})
+    operation = with_retry(max=3, interval=0, registry=Registry())
+    register(one, retrywrap.ErrorCode.NETWORK, retryable=True)
+    try:
+        assert operation(fails(2, lambda: one("x")))() == 1
+        with pytest.raises(other):
+            operation(fails(2, lambda: other("x")))()
+    finally:
+        unregister(one)
+
+
+def test_a_proxy_whose_last_reference_goes_in_its_call() -> None:
+    """A signal's handler that sets another one, say: whoever calls it holds no reference."""
+    for count in (0, 2):
+        fail = fails(count)
+
+        def handle(*_: object, fail: Callable[..., int] = fail) -> None:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+            fail()
+
+        signal.signal(signal.SIGUSR1, with_retry(max=3, interval=0, registry=Registry())(handle))
+        del handle
+        signal.raise_signal(signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_registry_with_a_function_of_its_own() -> None:
+    """What stands in the place of `handle` gets every event."""
+    mine = Registry()
+    heard: list[RetryEvent] = []
+    mine.handle = heard.append  # type: ignore[method-assign]  # as a test of somebody's does
+    with_retry(max=3, interval=0, registry=mine)(fails(2))()
+    assert len(heard) == 3
+
+
+def test_a_listener_that_has_gone_is_let_go() -> None:
+    """Nothing holds it until the next event."""
+
+    class Listener:
+        def __call__(self, event: RetryEvent) -> None:
+            """Do nothing."""
+
+    listener = Listener()
+    end = subscribe(listener)
+    operation = with_retry(max=3, interval=0, registry=Registry())
+    operation(fails(2))()
+    end()
+    gone = weakref.ref(listener)
+    del listener, end
+    gc.collect()
+    assert gone() is None
+
+
+def test_details_are_right_in_threads_that_fail_first() -> None:
+    """Every number has its own text."""
+    code = (
+        "import sys, threading, retrywrap\nsys.setswitchinterval(1e-6)\nretrywrap.configure(events=False)\n"
+        "def work(mine):\n    left = [70]\n    def fail():\n        if left[0]:\n            left[0] -= 1\n"
+        "            raise ConnectionResetError('x')\n"
+        "    retrywrap.with_retry(max=70, interval=0, registry=mine)(fail)()\n"
+        "heard = []\nretrywrap.subscribe(heard.append)\n"
+        "threads = [threading.Thread(target=work, args=(retrywrap.Registry(),)) for _ in range(6)]\n"
+        "[t.start() for t in threads]\n[t.join() for t in threads]\n"
+        "bad = [e.detail for e in heard if e.wait == 0.0 and e.detail != f'retry {e.attempt} follows in 0 s']\n"
+        "print(len(heard), bad)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "426 []\n"
+
+
+def test_a_count_that_is_interrupted_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the midst of counting costs the event that is being counted, at most."""
+    mine = Registry()
+    event = RetryEvent(
+        name="retry.scheduled", operation="op", reason=None, code=retrywrap.ErrorCode.NETWORK, message="x",
+        error_type="x", attempt=1, max=1, wait=0.0, elapsed=0.0, time=0.0, rule="x", retry_after=None, scope=None,
+        detail="x", is_error=True, is_retry=False,
+    )  # fmt: skip
+    for number in range(50):
+        mine.handle(event._replace(operation="another") if number == 25 else event)
+    count = Registry._count
+
+    def interrupted(self: Registry, news: Any) -> None:
+        if news[0].operation == "another":
+            raise KeyboardInterrupt
+        count(self, news)
+
+    monkeypatch.setattr(Registry, "_count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mine.stats()
+    assert (mine.stats().errors, len(mine.errors)) == (49, 49)

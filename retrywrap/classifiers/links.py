@@ -167,7 +167,10 @@ class Chain:
 
     def _rows_of(self, cls: type[BaseException]) -> tuple[Row, ...]:
         """Return all who are asked about the errors of a class, in order."""
-        return self._make_plan(cls).rows
+        plan = self._plans.get(id(cls))
+        if plan is None or plan.mark is not book.mark or plan.cls() is not cls:
+            plan = self._make_plan(cls)
+        return plan.rows
 
     def _make_plan(self, cls: type[BaseException]) -> _Plan:
         key = id(cls)

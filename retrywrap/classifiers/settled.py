@@ -12,7 +12,7 @@ _BY_ERRNO = TABLE["builtins.OSError"]
 
 
 def settled(error: Exception, text: str) -> Verdict | None:
-    """Return the default chain's verdict, where every error of the same class, errno and text gets it.
+    """Return the default chain's verdict, where every error of the same class, errno and text gets it: "retry".
 
     Its ``effect`` is left out of that: it may depend on the way that the error came.
 
@@ -21,12 +21,12 @@ def settled(error: Exception, text: str) -> Verdict | None:
         text: What ``str()`` gives of it.
 
     Returns:
-        None where more may be looked at: then nobody was asked.
+        None where more may be looked at, or it is not retried.
     """
     cls = type(error)
     rows = DEFAULT._rows_of(cls)
-    always = bool(rows) and rows[0].answer is not None
-    if not always and not (rows and rows[0] is _BY_ERRNO):
-        return None
-    verdict = DEFAULT(error)
-    return verdict if always or goes_by_number_and_text(cls, text, verdict) else None
+    always = rows[0].answer if rows else None
+    if always is None:
+        verdict = DEFAULT(error) if rows and rows[0] is _BY_ERRNO else None
+        return verdict if verdict is not None and goes_by_number_and_text(cls, text, verdict) else None
+    return DEFAULT(error) if always.retryable else None

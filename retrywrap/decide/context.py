@@ -218,20 +218,17 @@ class RetryContext:
         self.since = counted[0]
         self.state = RetryState.RETRYING
 
-    def _went_on(self, started: float, epoch: float, retries: int, verdict: Verdict, error_type: str) -> None:
+    def _went_on(self, retries: int, verdict: Verdict, error_type: str) -> None:
         """Take a run over whose retries, so far, were scheduled elsewhere, each at once, by the laws above.
 
         Args:
-            started: The clock's seconds at which it began.
-            epoch: Seconds since the epoch at the zero of the clock.
             retries: How many were scheduled.
             verdict: That on the newest failure.
             error_type: Its type.
         """
-        self.started, self._epoch = started, epoch
         self._note_failure(verdict, error_type)
         self.attempts = self.current_retry = retries
-        self.last_retry_time = epoch + started
+        self.last_retry_time = self._epoch + self.started
 
     def end_retries(self) -> None:
         """Let no retry follow in this run, whatever the policy says."""

@@ -77,8 +77,9 @@ def subscribe(listener: Listener) -> Callable[[], None]:
         _subscriptions = (*_subscriptions, subscription)
 
     def unsubscribe() -> None:
-        global _subscriptions
+        global _subscriptions, _hush
         with _lock:
+            _hush = None  # which holds the listeners
             _subscriptions = tuple(other for other in _subscriptions if other is not subscription)
 
     return unsubscribe

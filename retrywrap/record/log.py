@@ -119,6 +119,8 @@ def _make(structlog: Any, ours: Any, config: dict[str, Any]) -> _Made:
 
 def _may_be_kept(config: dict[str, Any]) -> bool:
     """Whether another logger would be the same: where that is wanted, and of structlog's own factories."""
+    if config["context_class"] is not dict:  # each logger may begin with another content
+        return False
     factory = config["logger_factory"]
     places = {getattr(each, "__module__", None) or "" for each in (factory, type(factory))}
     return config["cache_logger_on_first_use"] is True or any(place.startswith("structlog.") for place in places)

@@ -9,8 +9,6 @@
 
 #include "_fast.h"
 
-#define MOST_DETAILS 64
-#define MOST_JUDGED 128
 #define MOST_NEWS 64
 /* Places in an event. */
 enum {
@@ -83,15 +81,33 @@ passed_over(void)
     return 1;
 }
 
+/* Be in an `except` block for an error; return what was handled in this frame before. */
+static PyObject *
+begin_handling(PyObject *error)
+{
+    /* Not by PyErr_GetHandledException, which finds what the callers of a generator handle, too. */
+    _PyErr_StackItem *handled = PyThreadState_Get()->exc_info;
+    PyObject *before = handled->exc_value;
+    handled->exc_value = Py_NewRef(error);
+    return before;
+}
+
+static void
+end_handling(PyObject *before)
+{
+    _PyErr_StackItem *handled = PyThreadState_Get()->exc_info;
+    PyObject *error = handled->exc_value;
+    handled->exc_value = before;
+    Py_XDECREF(error);
+}
+
 /* Call as an `except` block for the error would. */
 static PyObject *
 call_handling(PyObject *error, PyObject *function, PyObject **args, size_t count)
 {
-    PyObject *before = PyErr_GetHandledException();
-    PyErr_SetHandledException(error);
+    PyObject *before = begin_handling(error);
     PyObject *result = PyObject_Vectorcall(function, args, count, NULL);
-    PyErr_SetHandledException(before);
-    Py_XDECREF(before);
+    end_handling(before);
     return result;
 }
 
@@ -155,33 +171,14 @@ item_is(PyObject *dict, PyObject *name, PyObject *wanted)
     return PyErr_Occurred() ? -1 : same;
 }
 
-/* The running thread's name: asked of `threading` where somebody has replaced its functions (as gevent does). */
 static PyObject *
 thread_name(State *state)
 {
-    PyObject *thread = NULL, *kept = PyThreadState_GetDict();
-    int usual = kept == NULL ? 0 : item_is(state->links.threading, state->names.current_thread, state->current_thread);
-    if (usual == 1) {
-        usual = item_is(state->links.threading, state->names.get_ident, state->get_ident);
-    }
-    if (usual < 0) {
-        return NULL;
-    }
-    if (usual) {
-        thread = item_of(kept, state->thread_key);
-    }
-    if (thread == NULL) {
-        if (PyErr_Occurred()) {
-            return NULL;
-        }
-        thread = PyObject_CallNoArgs(state->links.thread);
-        if (thread == NULL || (usual && PyDict_SetItem(kept, state->thread_key, thread) < 0)) {
-            Py_XDECREF(thread);
-            return NULL;
-        }
-    }
-    PyObject *name = PyObject_GetAttr(thread, state->names.name);
-    Py_DECREF(thread);
+    PyObject *current = item_of(state->links.threading, state->names.current_thread); /* gevent replaces it */
+    PyObject *thread = current == NULL ? NULL : PyObject_CallNoArgs(current);
+    PyObject *name = thread == NULL ? NULL : PyObject_GetAttr(thread, state->names.name);
+    Py_XDECREF(current);
+    Py_XDECREF(thread);
     return name;
 }
 
@@ -199,32 +196,25 @@ read_clock(State *state, PyObject *name, double *seconds)
     return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* A text that depends on a number alone; those of the first numbers are made once. */
+/* A text that depends on a number alone. */
 static PyObject *
 detail(PyObject *made, PyObject *make, long long number)
 {
-    while (number < MOST_DETAILS && PyList_GET_SIZE(made) <= number) {
-        PyObject *text = PyObject_CallFunction(make, "n", PyList_GET_SIZE(made));
-        if (text == NULL || PyList_Append(made, text) < 0) {
-            Py_XDECREF(text);
-            return NULL;
-        }
-        Py_DECREF(text);
-    }
-    return number < MOST_DETAILS ? Py_NewRef(PyList_GET_ITEM(made, (Py_ssize_t)number))
-                                 : PyObject_CallFunction(make, "L", number);
+    return number < PyTuple_GET_SIZE(made) ? Py_NewRef(PyTuple_GET_ITEM(made, (Py_ssize_t)number))
+                                           : PyObject_CallFunction(make, "L", number);
 }
 
 /* ---- whether a failure is on the beaten track */
 
 enum {
-    TRACK_POLICIES,
+    TRACK_POLICIES, /* in force when it was made */
+    TRACK_POLICY,
     TRACK_OPERATION,
     TRACK_LAYER,
     TRACK_MAX,
     TRACK_MOST,
     TRACK_LIMIT, /* what an event says of that */
-    TRACK_REGISTRY,
+    TRACK_REGISTRY, /* None: it is not beaten */
     TRACK_NEWS,
     TRACK_FIELDS
 };
@@ -277,7 +267,7 @@ stays(State *state, PyObject *value)
     return !temporary;
 }
 
-/* Whether nothing is known of an error but itself: no note, no cause. */
+/* Whether nothing is known of an error but itself: no note, no cause; -1: something was raised. */
 static int
 stands_alone(State *state, PyObject *error)
 {
@@ -285,50 +275,77 @@ stands_alone(State *state, PyObject *error)
     if (base->cause != NULL) {
         return 0;
     }
-    return base->dict == NULL ? 1 : PyDict_Contains(base->dict, state->names.__notes__) == 0;
+    int noted = base->dict == NULL ? 0 : PyDict_Contains(base->dict, state->names.__notes__);
+    return noted < 0 ? -1 : !noted;
 }
 
+/* What `judged` has of an error: under its class's place, its errno, and its text. */
 static PyObject *
-judged(State *state, PyObject *error)
+key_of(PyObject *error)
 {
-    PyObject *kept = state->links.judged;
-    PyObject *registered = PyObject_GetAttr(state->links.registrations, state->names.mark);
-    if (registered == NULL) {
-        return NULL;
-    }
-    if (registered != state->judged_for) {
-        PyDict_Clear(kept);
-        Py_XSETREF(state->judged_for, registered);
-    }
-    else {
-        Py_DECREF(registered);
-    }
     PyObject *text = PyObject_Str(error);
     if (text == NULL || !PyUnicode_CheckExact(text)) { /* who says so is the classifier's business */
         Py_XDECREF(text);
         return NULL;
     }
-    PyObject *number = Py_None;
-    if (PyObject_TypeCheck(error, (PyTypeObject *)PyExc_OSError)) {
-        PyObject *given = ((PyOSErrorObject *)error)->myerrno;
-        number = given == NULL ? Py_None : given;
-        if (number != Py_None && !PyLong_CheckExact(number)) {
-            Py_DECREF(text);
-            return NULL;
-        }
+    PyObject *number = Py_None, *place, *key = NULL;
+    if (PyObject_TypeCheck(error, (PyTypeObject *)PyExc_OSError) && ((PyOSErrorObject *)error)->myerrno != NULL) {
+        number = ((PyOSErrorObject *)error)->myerrno;
     }
-    PyObject *verdict = NULL, *key = NULL, *cls = PyWeakref_NewRef((PyObject *)Py_TYPE(error), NULL);
-    if (cls != NULL && (key = PyTuple_Pack(3, cls, number, text)) != NULL) {
-        verdict = item_of(kept, key);
-        if (verdict == NULL && !PyErr_Occurred()) {
-            PyObject *asked[] = {error, key};
-            verdict = call_handling(error, state->links.judge, asked, 2);
-        }
+    if ((number == Py_None || PyLong_CheckExact(number)) && (place = PyLong_FromVoidPtr(Py_TYPE(error))) != NULL) {
+        key = PyTuple_Pack(3, place, number, text);
+        Py_DECREF(place);
     }
-    Py_XDECREF(key);
-    Py_XDECREF(cls);
     Py_DECREF(text);
-    if (verdict == Py_None || (verdict != NULL && (!PyTuple_CheckExact(verdict) || PyTuple_GET_SIZE(verdict) != 4))) {
+    return key;
+}
+
+enum { JUDGED_CODE, JUDGED_MESSAGE, JUDGED_TYPE, JUDGED_RULE, JUDGED_MARK, JUDGED_CLASS, JUDGED_FIELDS };
+
+/* Whether a verdict is on this class, and of the registrations that there are now. */
+static int
+still_holds(State *state, PyObject *verdict, PyObject *error)
+{
+    PyObject *reference = PyTuple_GET_ITEM(verdict, JUDGED_CLASS), *cls = NULL;
+    int same;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyWeakref_GetRef(reference, &cls) < 0) {
+        return -1;
+    }
+    same = cls == (PyObject *)Py_TYPE(error);
+    Py_XDECREF(cls);
+#else
+    cls = PyWeakref_GetObject(reference);
+    if (cls == NULL) {
+        return -1;
+    }
+    same = cls == (PyObject *)Py_TYPE(error);
+#endif
+    return same ? attribute_is(state->links.registrations, state->names.mark, PyTuple_GET_ITEM(verdict, JUDGED_MARK))
+                : 0;
+}
+
+/* The verdict "retry" on an error; NULL without an error: somebody else must judge. */
+static PyObject *
+judged(State *state, PyObject *error)
+{
+    PyObject *key = key_of(error);
+    if (key == NULL) {
+        passed_over(); /* it has no text, for one */
+        return NULL;
+    }
+    PyObject *verdict = item_of(state->links.judged, key);
+    int holds = verdict == NULL ? 0 : still_holds(state, verdict, error);
+    if (holds == 0 && !PyErr_Occurred()) {
+        PyObject *asked[] = {error, key};
+        Py_XSETREF(verdict, PyObject_Vectorcall(state->links.judge, asked, 2, NULL));
+    }
+    Py_DECREF(key);
+    if (holds < 0 || verdict == Py_None) {
+        Py_CLEAR(verdict);
+    }
+    else if (verdict != NULL && (!PyTuple_CheckExact(verdict) || PyTuple_GET_SIZE(verdict) != JUDGED_FIELDS)) {
+        PyErr_SetString(PyExc_TypeError, "judge must return a tuple or None");
         Py_CLEAR(verdict);
     }
     return verdict;
@@ -343,12 +360,8 @@ enum { HUSH_LISTENERS, HUSH_DEPENDS, HUSH_DEAF, HUSH_FIELDS };
 
 /* Whether what was found out last still holds. */
 static int
-hush_holds(State *state)
+hush_holds(State *state, PyObject *hush)
 {
-    PyObject *hush = state->hushed;
-    if (hush == NULL) {
-        return 0;
-    }
     PyObject *depends = PyTuple_GET_ITEM(hush, HUSH_DEPENDS);
     int same = item_is(state->links.hooks, state->names._subscriptions, PyTuple_GET_ITEM(hush, HUSH_LISTENERS));
     for (Py_ssize_t i = 0; same == 1 && i < PyTuple_GET_SIZE(depends); i++) {
@@ -362,16 +375,17 @@ hush_holds(State *state)
 static int
 is_hushed(State *state, PyObject *name)
 {
-    int holds = hush_holds(state);
-    if (holds == 0) {
-        PyObject *hush = PyObject_CallNoArgs(state->links.hush);
-        if (hush == NULL || !PyTuple_Check(hush) || PyTuple_GET_SIZE(hush) != HUSH_FIELDS) {
-            Py_XDECREF(hush);
-            return -1;
-        }
-        Py_XSETREF(state->hushed, hush);
+    PyObject *hush = item_of(state->links.hooks, state->names._hush);
+    int holds = hush == NULL || hush == Py_None ? 0 : hush_holds(state, hush);
+    if (holds == 0 && !PyErr_Occurred()) {
+        Py_XSETREF(hush, PyObject_CallNoArgs(state->links.hush));
     }
-    return holds < 0 ? -1 : PySet_Contains(PyTuple_GET_ITEM(state->hushed, HUSH_DEAF), name);
+    int hushed = -1;
+    if (holds >= 0 && hush != NULL && PyTuple_Check(hush) && PyTuple_GET_SIZE(hush) == HUSH_FIELDS) {
+        hushed = PySet_Contains(PyTuple_GET_ITEM(hush, HUSH_DEAF), name);
+    }
+    Py_XDECREF(hush);
+    return hushed;
 }
 
 /* The event of an attempt that has ended, the failed ones of before counted in `run`. */
@@ -384,8 +398,8 @@ new_event(Run *run, State *state, int kind, double now)
     PyObject *elapsed = PyFloat_FromDouble(now - run->started);
     PyObject *moment = PyFloat_FromDouble(run->epoch + now);
     PyObject *wait = kind == SCHEDULED ? PyFloat_FromDouble(0.0) : Py_NewRef(Py_None);
-    PyObject *text = kind == SCHEDULED ? detail(state->scheduled_details, state->links.scheduled, number)
-        : kind == RECOVERED            ? detail(state->recovered_details, state->links.recovered, number)
+    PyObject *text = kind == SCHEDULED ? detail(state->links.scheduled_details, state->links.scheduled, number)
+        : kind == RECOVERED            ? detail(state->links.recovered_details, state->links.recovered, number)
                                        : Py_NewRef(PyTuple_GET_ITEM(track, TRACK_LIMIT));
     PyTypeObject *type = (PyTypeObject *)state->links.event_type;
     PyObject *event = NULL;
@@ -427,7 +441,7 @@ new_event(Run *run, State *state, int kind, double now)
 
 /* Bring an event to the registry, and to the listeners where they would do anything with it; return it. */
 static PyObject *
-publish(Run *run, State *state, int kind, double now, PyObject *error)
+publish(Run *run, State *state, int kind, double now)
 {
     PyObject *event = new_event(run, state, kind, now);
     PyObject *name = event == NULL ? NULL
@@ -447,10 +461,7 @@ publish(Run *run, State *state, int kind, double now, PyObject *error)
             Py_CLEAR(done);
         }
         else if (hushed != 1) {
-            Py_SETREF(
-                done,
-                error == NULL ? PyObject_CallOneArg(state->links.tell, event)
-                              : call_handling(error, state->links.tell, &event, 1));
+            Py_SETREF(done, PyObject_CallOneArg(state->links.tell, event));
         }
     }
     if (done == NULL) {
@@ -514,8 +525,9 @@ is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize
             return usual;
         }
     }
-    if (!stands_alone(state, error)) {
-        return 0;
+    int alone = stands_alone(state, error);
+    if (alone != 1) {
+        return alone < 0 && !passed_over() ? -1 : 0;
     }
     int usual = attribute_is(state->links.process, state->names._cancelled, Py_False);
     if (usual != 1) {
@@ -532,7 +544,7 @@ is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize
 /* What follows a failed attempt. */
 enum { NEXT, END, ELSEWHERE, RAISED };
 
-/* Decide on a failed attempt: the next one follows; the error comes out, with its note; somebody else must decide; or
+/* Decide on a failed attempt, as its `except` block: the next one follows; the error comes out, with its note; somebody else must decide; or
  * something else was raised meanwhile. */
 static int
 decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
@@ -543,7 +555,7 @@ decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t 
     State *state = tail->state;
     int beaten = is_beaten(tail, run, error, args, count);
     if (beaten != 1) {
-        return beaten < 0 && !passed_over() ? RAISED : ELSEWHERE;
+        return beaten < 0 ? RAISED : ELSEWHERE;
     }
     double now = run->started;
     if (run->attempts > 0) {
@@ -560,14 +572,14 @@ decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t 
         }
     }
     int last = run->attempts >= PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
-    PyObject *event = publish(run, state, last ? EXHAUSTED : SCHEDULED, now, error);
+    PyObject *event = publish(run, state, last ? EXHAUSTED : SCHEDULED, now);
     if (event == NULL) {
         return RAISED;
     }
     run->attempts++;
     if (last) {
         PyObject *all[] = {error, event, PyTuple_GET_ITEM(run->track, TRACK_LAYER)};
-        PyObject *done = call_handling(error, state->links.leave_note, all, 3);
+        PyObject *done = PyObject_Vectorcall(state->links.leave_note, all, 3, NULL);
         if (done == NULL) {
             Py_DECREF(event);
             return RAISED;
@@ -582,7 +594,8 @@ static PyObject *
 so_far(Run *run)
 {
     return Py_BuildValue(
-        "(OddLO)", run->since, run->started, run->epoch, run->attempts, run->verdict == NULL ? Py_None : run->verdict);
+        "(OOddLO)", PyTuple_GET_ITEM(run->track, TRACK_POLICY), run->since, run->started, run->epoch, run->attempts,
+        run->verdict);
 }
 
 /* Python decides what follows; the error is stolen. */
@@ -670,7 +683,9 @@ retrywrap_after_failure(
     Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
     for (;;) {
         PyObject *error = take_raised();
+        PyObject *before = begin_handling(error);
         int follows = decide(tail, &run, error, args, given);
+        end_handling(before);
         if (follows == ELSEWHERE) {
             result = hand_over(tail, &run, spec, wrapped, error, args, count, names);
             break;
@@ -681,6 +696,9 @@ retrywrap_after_failure(
         }
         if (follows == RAISED) {
             Py_DECREF(error);
+            if (run.attempts > 0 && !PyErr_ExceptionMatches(PyExc_Exception)) { /* Ctrl-C, in the midst of all this */
+                result = end(tail, &run, spec, take_raised(), Py_False);
+            }
             break;
         }
         if (attribute_is(state->links.process, state->names._cancelled, Py_True) == 1) {
@@ -702,7 +720,7 @@ retrywrap_after_failure(
             else {
                 PyObject *event = read_clock(state, state->names.monotonic, &now) < 0
                     ? NULL
-                    : publish(&run, state, RECOVERED, now, NULL);
+                    : publish(&run, state, RECOVERED, now);
                 if (event == NULL) {
                     Py_CLEAR(result);
                 }
@@ -720,28 +738,29 @@ retrywrap_after_failure(
     return result;
 }
 
-/* ---- counting */
+/* ---- counting: in C alone, where no signal handler comes between two counts of one event */
 
 enum { MOST_KINDS = 8 };
 
 /* What happened to one operation, so often. */
 typedef struct {
-    PyObject *operation; /* a reference */
-    long long errors, retries, unknown, at_once;
-    double waited;
-    PyObject *reasons[MOST_KINDS], *codes[MOST_KINDS]; /* references */
+    PyObject *operation, *counts; /* references, as are the following */
+    PyObject *reasons[MOST_KINDS], *codes[MOST_KINDS];
     long long reason_counts[MOST_KINDS], code_counts[MOST_KINDS];
+    long long errors, retries, unknown, at_once;
+    double waited; /* what was waited before included, for the sum to be the same as one by one */
+    int has_waited;
 } Sum;
 
 static int
-add_to_attribute(PyObject *owner, PyObject *name, PyObject *amount)
+add_to_attribute(PyObject *owner, PyObject *name, long long count)
 {
-    PyObject *before = PyObject_GetAttr(owner, name);
-    PyObject *after = before == NULL || amount == NULL ? NULL : PyNumber_Add(before, amount);
+    PyObject *before = PyObject_GetAttr(owner, name), *more = PyLong_FromLongLong(count);
+    PyObject *after = before == NULL || more == NULL ? NULL : PyNumber_Add(before, more);
     int failed = after == NULL || PyObject_SetAttr(owner, name, after) < 0;
     Py_XDECREF(before);
+    Py_XDECREF(more);
     Py_XDECREF(after);
-    Py_XDECREF(amount);
     return failed ? -1 : 0;
 }
 
@@ -759,21 +778,18 @@ add_to_item(PyObject *dict, PyObject *key, long long count)
     return failed ? -1 : 0;
 }
 
-/* Add one to the count of a thing; 0: there is no place left. */
-static int
+static void
 count_one(PyObject **things, long long *counts, PyObject *thing)
 {
-    for (int i = 0; i < MOST_KINDS; i++) {
-        if (things[i] == NULL) {
-            things[i] = Py_NewRef(thing);
-            counts[i] = 0;
-        }
-        if (things[i] == thing) {
-            counts[i]++;
-            return 1;
-        }
+    int i = 0;
+    while (things[i] != NULL && things[i] != thing) {
+        i++; /* there is a place: see `belongs` */
     }
-    return 0;
+    if (things[i] == NULL) {
+        things[i] = Py_NewRef(thing);
+        counts[i] = 0;
+    }
+    counts[i]++;
 }
 
 /* Add a sum to the registry's counts, and begin it anew. */
@@ -790,119 +806,158 @@ enter(State *state, PyObject *registry, Sum *sum)
         {names->unknown, sum->unknown},
         {names->at_once, sum->at_once},
     };
-    PyObject *counts = NULL, *reasons = NULL, *by_code = NULL;
+    PyObject *reasons = NULL, *by_code = NULL;
     int failed = 0;
     if (sum->operation != NULL) {
-        counts = PyObject_CallMethodOneArg(registry, names->_counts, sum->operation);
-        reasons = counts == NULL ? NULL : PyObject_GetAttr(counts, names->reasons);
+        reasons = PyObject_GetAttr(sum->counts, names->reasons);
         by_code = reasons == NULL ? NULL : PyObject_GetAttr(registry, names->_by_code);
-        failed = by_code == NULL || !PyDict_CheckExact(reasons) || !PyDict_CheckExact(by_code);
+        failed = by_code == NULL;
     }
     for (size_t i = 0; !failed && i < sizeof(added) / sizeof(added[0]); i++) {
-        failed = added[i].count != 0
-            && add_to_attribute(counts, added[i].name, PyLong_FromLongLong(added[i].count)) < 0;
+        failed = added[i].count != 0 && add_to_attribute(sum->counts, added[i].name, added[i].count) < 0;
     }
-    if (!failed && sum->waited != 0.0) {
-        failed = add_to_attribute(counts, names->waited, PyFloat_FromDouble(sum->waited)) < 0;
+    if (!failed && sum->has_waited) {
+        PyObject *waited = PyFloat_FromDouble(sum->waited);
+        failed = waited == NULL || PyObject_SetAttr(sum->counts, names->waited, waited) < 0;
+        Py_XDECREF(waited);
     }
     for (int i = 0; i < MOST_KINDS; i++) {
         if (!failed && sum->reasons[i] != NULL) {
-            PyObject *word = PyObject_GetAttr(sum->reasons[i], names->value);
+            PyObject *word = PyUnicode_FromObject(sum->reasons[i]); /* a plain str of it */
             failed = word == NULL || add_to_item(reasons, word, sum->reason_counts[i]) < 0;
             Py_XDECREF(word);
         }
-        if (!failed && sum->codes[i] != NULL) {
-            PyObject *code = PyObject_CallMethodOneArg(registry, names->_code_key, sum->codes[i]);
-            failed = code == NULL || add_to_item(by_code, code, sum->code_counts[i]) < 0;
-            Py_XDECREF(code);
-        }
+        failed = failed || (sum->codes[i] != NULL && add_to_item(by_code, sum->codes[i], sum->code_counts[i]) < 0);
         Py_XDECREF(sum->reasons[i]);
         Py_XDECREF(sum->codes[i]);
     }
-    Py_XDECREF(counts);
     Py_XDECREF(reasons);
     Py_XDECREF(by_code);
+    Py_XDECREF(sum->counts);
     Py_XDECREF(sum->operation);
     memset(sum, 0, sizeof(*sum));
     return failed ? -1 : 0;
 }
 
-/* Add one event to a sum. 0: there is no place for it in this one; -1: it is none of ours, for some of its fields. */
+/* Whether an event is one that is counted here: of our own making, of an operation and a code that are known. */
 static int
-add_event(Sum *sum, PyObject *event, PyObject *unknown)
+is_plain(State *state, PyObject *registry, PyObject *event, Sum *sum)
 {
-    PyObject *operation = PyTuple_GET_ITEM(event, EVENT_OPERATION), *reason = PyTuple_GET_ITEM(event, EVENT_REASON);
+    PyObject *reason = PyTuple_GET_ITEM(event, EVENT_REASON), *code = PyTuple_GET_ITEM(event, EVENT_CODE);
     PyObject *attempt = PyTuple_GET_ITEM(event, EVENT_ATTEMPT), *wait = PyTuple_GET_ITEM(event, EVENT_WAIT);
-    PyObject *is_error = PyTuple_GET_ITEM(event, EVENT_IS_ERROR), *is_retry = PyTuple_GET_ITEM(event, EVENT_IS_RETRY);
-    if (!PyBool_Check(is_error) || !PyBool_Check(is_retry) || !PyLong_CheckExact(attempt)
-        || !(wait == Py_None || PyFloat_CheckExact(wait))) {
-        return -1;
-    }
-    if ((sum->operation != NULL && sum->operation != operation)
-        || (reason != Py_None && sum->reasons[MOST_KINDS - 1] != NULL)
-        || (is_error == Py_True && sum->codes[MOST_KINDS - 1] != NULL)) {
+    PyObject *operation = PyTuple_GET_ITEM(event, EVENT_OPERATION), *dict;
+    if (!PyBool_Check(PyTuple_GET_ITEM(event, EVENT_IS_ERROR))
+        || !PyBool_Check(PyTuple_GET_ITEM(event, EVENT_IS_RETRY)) || !PyLong_CheckExact(attempt)
+        || !(wait == Py_None || PyFloat_CheckExact(wait)) || !PyUnicode_CheckExact(operation)
+        || !PyUnicode_CheckExact(PyTuple_GET_ITEM(event, EVENT_NAME))
+        || !(reason == Py_None || (PyObject *)Py_TYPE(reason) == state->links.reason_type)
+        || (PyObject *)Py_TYPE(code) != state->links.code_type) {
         return 0;
     }
-    if (sum->operation == NULL) {
-        sum->operation = Py_NewRef(operation);
+    int known = 1;
+    if (operation != sum->operation) {
+        dict = PyObject_GetAttr(registry, state->names._operations);
+        known = dict == NULL || !PyDict_CheckExact(dict) ? 0 : PyDict_Contains(dict, operation);
+        Py_XDECREF(dict);
     }
+    if (known == 1 && PyTuple_GET_ITEM(event, EVENT_IS_ERROR) == Py_True && code != sum->codes[0]) {
+        dict = PyObject_GetAttr(registry, state->names._by_code);
+        known = dict == NULL || !PyDict_CheckExact(dict) ? 0 : PyDict_Contains(dict, code);
+        Py_XDECREF(dict);
+    }
+    return PyErr_Occurred() ? -1 : known;
+}
+
+/* Whether an event can be added to a sum as it is. */
+static int
+belongs(Sum *sum, PyObject *event)
+{
+    return sum->operation == PyTuple_GET_ITEM(event, EVENT_OPERATION) && sum->reasons[MOST_KINDS - 1] == NULL
+        && sum->codes[MOST_KINDS - 1] == NULL;
+}
+
+static int
+begin_sum(State *state, PyObject *registry, Sum *sum, PyObject *operation)
+{
+    PyObject *operations = PyObject_GetAttr(registry, state->names._operations);
+    sum->counts = operations == NULL ? NULL : item_of(operations, operation);
+    PyObject *waited = sum->counts == NULL ? NULL : PyObject_GetAttr(sum->counts, state->names.waited);
+    Py_XDECREF(operations);
+    if (waited == NULL) {
+        Py_CLEAR(sum->counts);
+        return -1;
+    }
+    sum->operation = Py_NewRef(operation);
+    sum->waited = PyFloat_AsDouble(waited);
+    Py_DECREF(waited);
+    return 0;
+}
+
+static int
+add_event(State *state, PyObject *registry, PyObject *pair, Sum *sum)
+{
+    PyObject *event = PyTuple_GET_ITEM(pair, 0), *reason = PyTuple_GET_ITEM(event, EVENT_REASON);
     if (reason != Py_None) {
-        count_one(sum->reasons, sum->reason_counts, reason);
         int overflow;
-        sum->at_once += PyLong_AsLongAndOverflow(attempt, &overflow) == 1;
+        count_one(sum->reasons, sum->reason_counts, reason);
+        sum->at_once += PyLong_AsLongAndOverflow(PyTuple_GET_ITEM(event, EVENT_ATTEMPT), &overflow) == 1;
     }
     else {
-        sum->unknown += PyTuple_GET_ITEM(event, EVENT_NAME) == unknown;
+        sum->unknown += PyUnicode_Compare(PyTuple_GET_ITEM(event, EVENT_NAME), state->links.unknown_name) == 0;
     }
-    if (is_error == Py_True) {
-        sum->errors++;
-        count_one(sum->codes, sum->code_counts, PyTuple_GET_ITEM(event, EVENT_CODE));
+    PyObject *wait = PyTuple_GET_ITEM(event, EVENT_WAIT);
+    if (wait != Py_None && PyFloat_AS_DOUBLE(wait) != 0.0) {
+        sum->has_waited = 1;
+        sum->waited += PyFloat_AS_DOUBLE(wait);
     }
-    sum->retries += is_retry == Py_True;
-    sum->waited += wait == Py_None ? 0.0 : PyFloat_AS_DOUBLE(wait);
-    return 1;
+    sum->retries += PyTuple_GET_ITEM(event, EVENT_IS_RETRY) == Py_True;
+    if (PyTuple_GET_ITEM(event, EVENT_IS_ERROR) != Py_True) {
+        return 0;
+    }
+    sum->errors++;
+    count_one(sum->codes, sum->code_counts, PyTuple_GET_ITEM(event, EVENT_CODE));
+    PyObject *ring = PyObject_GetAttr(registry, state->names._errors);
+    PyObject *done = ring == NULL ? NULL : PyObject_CallMethodOneArg(ring, state->names.append, pair);
+    int failed = done == NULL || PyObject_SetAttr(registry, state->names._last, pair) < 0;
+    Py_XDECREF(ring);
+    Py_XDECREF(done);
+    return failed ? -1 : 0;
 }
 
 /* Count one of the news: an event, and the thread that it happened in. */
 static int
-count_pair(State *state, PyObject *registry, PyObject *ring, PyObject *pair, Sum *sum)
+count_pair(State *state, PyObject *registry, PyObject *pair, Sum *sum)
 {
     PyObject *event = PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2 ? PyTuple_GET_ITEM(pair, 0) : NULL;
-    int added = -1;
+    int plain = 0;
     if (event != NULL && (PyObject *)Py_TYPE(event) == state->links.event_type
         && PyTuple_GET_SIZE(event) == EVENT_FIELDS) {
-        added = add_event(sum, event, state->links.unknown_name);
+        plain = is_plain(state, registry, event, sum);
     }
-    if (added != 1 && enter(state, registry, sum) < 0) {
+    if (plain < 0) {
         return -1;
     }
-    PyObject *done;
-    if (added == 0) {
-        add_event(sum, event, state->links.unknown_name);
+    if ((!plain || !belongs(sum, event)) && enter(state, registry, sum) < 0) {
+        return -1;
     }
-    if (added < 0) {
-        done = PyObject_CallMethodOneArg(registry, state->names._count, pair);
+    if (!plain) {
+        PyObject *done = PyObject_CallMethodOneArg(registry, state->names._count, pair);
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
     }
-    else if (PyTuple_GET_ITEM(event, EVENT_IS_ERROR) == Py_True) {
-        done = PyObject_CallMethodOneArg(ring, state->names.append, pair);
-        if (done != NULL && PyObject_SetAttr(registry, state->names._last, pair) < 0) {
-            Py_CLEAR(done);
-        }
+    if (sum->operation == NULL && begin_sum(state, registry, sum, PyTuple_GET_ITEM(event, EVENT_OPERATION)) < 0) {
+        return -1;
     }
-    else {
-        return 0;
-    }
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return add_event(state, registry, pair, sum);
 }
 
 PyObject *
 retrywrap_count(PyObject *module, PyObject *registry)
 {
     State *state = (State *)PyModule_GetState(module);
-    PyObject *news = PyObject_GetAttr(registry, state->names._news), *ring = NULL;
+    PyObject *news = PyObject_GetAttr(registry, state->names._news);
     Sum sum = {.operation = NULL};
-    int failed = news == NULL || (ring = PyObject_GetAttr(registry, state->names._errors)) == NULL;
+    int failed = news == NULL;
     while (!failed) {
         Py_ssize_t left = PyObject_Size(news);
         if (left <= 0) {
@@ -917,7 +972,7 @@ retrywrap_count(PyObject *module, PyObject *registry)
             }
             break;
         }
-        failed = count_pair(state, registry, ring, pair, &sum) < 0;
+        failed = count_pair(state, registry, pair, &sum) < 0;
         Py_DECREF(pair);
     }
     PyObject *type, *value, *traceback;
@@ -929,7 +984,6 @@ retrywrap_count(PyObject *module, PyObject *registry)
         PyErr_Restore(type, value, traceback);
     }
     Py_XDECREF(news);
-    Py_XDECREF(ring);
     if (failed) {
         return NULL;
     }

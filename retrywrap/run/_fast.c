@@ -86,8 +86,7 @@ after_awaitable(Tail *tail, PyObject *first, PyObject *wrapped, PyObject *const 
 static PyObject *
 call_retried(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
 {
-    Tail *tail = tail_of(self);
-    /* What is called may drop the last reference to this proxy. */
+    Tail *tail = tail_of(Py_NewRef(self)); /* what is called may drop the last reference to this proxy */
     PyObject *wrapped = Py_NewRef(tail->wrapped);
     PyObject *since = newest_note(tail->state);
     PyObject *result = PyObject_Vectorcall(wrapped, args, nargsf, names);
@@ -105,6 +104,7 @@ call_retried(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *nam
     }
     Py_DECREF(since);
     Py_DECREF(wrapped);
+    Py_DECREF(self);
     return result;
 }
 
@@ -412,6 +412,7 @@ fits_together(const Links *links)
     return PyList_CheckExact(links->counted) && PyList_GET_SIZE(links->counted) == 1
         && PyDict_CheckExact(links->judged) && PyDict_CheckExact(links->clocks) && PyDict_CheckExact(links->hooks)
         && PyDict_CheckExact(links->threading) && PyContextVar_CheckExact(links->ambient)
+        && PyTuple_CheckExact(links->scheduled_details) && PyTuple_CheckExact(links->recovered_details)
         && PyTuple_CheckExact(links->event_names) && PyTuple_GET_SIZE(links->event_names) == 3
         && PyTuple_CheckExact(links->reasons) && PyTuple_GET_SIZE(links->reasons) == 3
         && PyType_Check(links->event_type) && PyType_IsSubtype(event, &PyTuple_Type)
@@ -444,8 +445,6 @@ connect(PyObject *module, PyObject *links)
     for (int i = 0; i < LINKS; i++) {
         Py_XSETREF(state->linked[i], found[i]);
     }
-    Py_XSETREF(state->current_thread, Py_XNewRef(PyDict_GetItemString(state->links.threading, "current_thread")));
-    Py_XSETREF(state->get_ident, Py_XNewRef(PyDict_GetItemString(state->links.threading, "get_ident")));
     Py_RETURN_NONE;
 }
 
@@ -473,15 +472,8 @@ fast_exec(PyObject *module)
             return -1;
         }
     }
-    state->thread_key = PyUnicode_FromString("retrywrap.thread");
-    state->scheduled_details = PyList_New(0);
-    state->recovered_details = PyList_New(0);
     state->tally_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &tally_spec, NULL);
-    if (state->thread_key == NULL || state->scheduled_details == NULL || state->recovered_details == NULL
-        || state->tally_type == NULL) {
-        return -1;
-    }
-    return PyModule_AddType(module, state->tally_type);
+    return state->tally_type == NULL ? -1 : PyModule_AddType(module, state->tally_type);
 }
 
 static int
@@ -492,12 +484,6 @@ fast_traverse(PyObject *module, visitproc visit, void *arg)
     for (int i = 0; i < LINKS; i++) {
         Py_VISIT(state->linked[i]);
     }
-    Py_VISIT(state->judged_for);
-    Py_VISIT(state->hushed);
-    Py_VISIT(state->scheduled_details);
-    Py_VISIT(state->recovered_details);
-    Py_VISIT(state->current_thread);
-    Py_VISIT(state->get_ident);
     return 0;
 }
 
@@ -509,12 +495,6 @@ fast_clear(PyObject *module)
     for (int i = 0; i < LINKS; i++) {
         Py_CLEAR(state->linked[i]);
     }
-    Py_CLEAR(state->judged_for);
-    Py_CLEAR(state->hushed);
-    Py_CLEAR(state->scheduled_details);
-    Py_CLEAR(state->recovered_details);
-    Py_CLEAR(state->current_thread);
-    Py_CLEAR(state->get_ident);
     return 0;
 }
 
@@ -526,7 +506,6 @@ fast_free(void *module)
     for (int i = 0; i < NAMES; i++) {
         Py_CLEAR(state->named[i]);
     }
-    Py_CLEAR(state->thread_key);
 }
 
 static PyModuleDef_Slot fast_slots[] = {

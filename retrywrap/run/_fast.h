@@ -26,45 +26,47 @@ tally_add(Tally *tally)
 /* ---- what the module is told of Python's side: by `connect`, under these names, in this order */
 
 #define RETRYWRAP_LINKS(X) \
-    X(counted)          /* the list whose only item is the number of the newest note */ \
-    X(first_failure)    /* (spec, since, error, arguments, named) -> operation, or None: let it out */ \
-    X(retry)            /* (operation, wrapped, arguments, named) -> what the last attempt returned */ \
-    X(awaited)          /* (first, wrapped, spec, arguments, named) -> an awaitable that is retried */ \
-    X(track_of)         /* (spec) -> what a `Run` has as its track; registry None: not beaten */ \
-    X(judge)            /* (error, key of judged) -> (code, message, error type, rule), or None: not beaten */ \
-    X(judged)           /* what was judged: {(weak reference to the class, errno, text): what `judge` said} */ \
-    X(hush)             /* () -> (listeners, what it depends on: (owner, name, value) …, names that nobody hears) */ \
-    X(tell)             /* (event): to the listeners */ \
-    X(later_failure)    /* (spec, so_far, error, arguments, named) -> operation, or None: let it out */ \
-    X(later_awaitable)  /* (spec, so_far, result, wrapped, arguments, named) -> an awaitable that is retried */ \
-    X(later_end)        /* (spec, so_far, error, during_attempt): cancelled, or interrupted */ \
-    X(forget_traceback) /* (error): what earlier attempts left on it */ \
-    X(scheduled)        /* (number of the retry) -> the event's detail */ \
-    X(recovered)        /* (number of the attempt) -> the event's detail */ \
-    X(thread)           /* () -> the running thread */ \
-    X(count_some)       /* (registry): many events wait to be counted */ \
+    X(counted)           /* the list whose only item is the number of the newest note */ \
+    X(first_failure)     /* (spec, since, error, arguments, named) -> operation, or None: let it out */ \
+    X(retry)             /* (operation, wrapped, arguments, named) -> what the last attempt returned */ \
+    X(awaited)           /* (first, wrapped, spec, arguments, named) -> an awaitable that is retried */ \
+    X(track_of)          /* (spec) -> what a `Run` has as its track */ \
+    X(judge)             /* (error, key of judged) -> what `judged` has, or None: not beaten */ \
+    X(judged)            /* {(class's place, errno, text): (code, message, error type, rule, mark, class)} */ \
+    X(hush)              /* () -> (listeners, what it depends on: (owner, name, value) …, names that nobody hears) */ \
+    X(tell)              /* (event): to the listeners */ \
+    X(later_failure)     /* (spec, so_far, error, arguments, named) -> operation, or None: let it out */ \
+    X(later_awaitable)   /* (spec, so_far, result, wrapped, arguments, named) -> an awaitable that is retried */ \
+    X(later_end)         /* (spec, so_far, error, how): cancelled, or interrupted */ \
+    X(forget_traceback)  /* (error): what earlier attempts left on it */ \
+    X(scheduled)         /* (number of the retry) -> the event's detail */ \
+    X(recovered)         /* (number of the attempt) -> the event's detail */ \
+    X(scheduled_details) /* those of the first numbers, from 0 */ \
+    X(recovered_details) \
+    X(count_some)        /* (registry): many events wait to be counted; raises no Exception */ \
     X(event_type) \
-    X(leave_note)       /* (error, event, layer): on an error that comes out */ \
-    X(unknown_name)     /* of an event that tells of an error which nobody knows */ \
-    X(event_names)      /* of an operation that goes on, that succeeded late, and whose retries are used up */ \
-    X(reasons)          /* of these */ \
-    X(ambient)          /* the context variable of the scopes around */ \
-    X(process)          /* what it holds where no scope is around */ \
-    X(clocks)           /* a module's names: _current, _enabled */ \
-    X(clock)            /* the real one */ \
-    X(policies)         /* holds the policies in force */ \
-    X(registrations)    /* holds what users registered with the classifier */ \
-    X(hooks)            /* a module's names: _subscriptions */ \
-    X(threading)        /* a module's names */ \
-    X(time)             /* the module */
+    X(code_type) \
+    X(reason_type) \
+    X(leave_note)        /* (error, event, layer): on an error that comes out */ \
+    X(unknown_name)      /* of an event that tells of an error which nobody knows */ \
+    X(event_names)       /* of an operation that goes on, that succeeded late, and whose retries are used up */ \
+    X(reasons)           /* of these */ \
+    X(ambient)           /* the context variable of the scopes around */ \
+    X(process)           /* what it holds where no scope is around */ \
+    X(clocks)            /* a module's names: _current, _enabled */ \
+    X(clock)             /* the real one */ \
+    X(policies)          /* holds the policies in force */ \
+    X(registrations)     /* holds what users registered with the classifier */ \
+    X(hooks)             /* a module's names: _subscriptions, _hush */ \
+    X(threading)         /* a module's names */ \
+    X(time)              /* the module */
 
 /* ---- names of attributes and keys, interned */
 
 #define RETRYWRAP_NAMES(X) \
-    X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(state) X(mark) X(current) X(monotonic) X(time) X(name) \
-    X(current_thread) X(get_ident) X(append) X(__notes__) X(__module__) X(popleft) \
-    X(retries) X(waited) X(unknown) X(errors) X(at_once) X(reasons) X(value) \
-    X(_news) X(_errors) X(_last) X(_by_code) X(_counts) X(_count) X(_code_key)
+    X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(_hush) X(mark) X(current) X(monotonic) X(time) X(name) \
+    X(current_thread) X(append) X(popleft) X(__notes__) X(__module__) X(retries) X(waited) X(unknown) X(errors) \
+    X(at_once) X(reasons) X(_news) X(_errors) X(_last) X(_by_code) X(_operations) X(_count)
 
 #define RETRYWRAP_MEMBER(name) PyObject *name;
 #define RETRYWRAP_COUNT(name) +1
@@ -90,11 +92,6 @@ typedef struct {
         Names names;
         PyObject *named[NAMES];
     };
-    PyObject *judged_for;    /* what was registered when `judged` was begun */
-    PyObject *hushed;        /* what `hush` said last */
-    PyObject *scheduled_details, *recovered_details; /* lists, by number */
-    PyObject *thread_key;    /* of the running thread, in what Python keeps for each */
-    PyObject *current_thread, *get_ident; /* of threading, as they are where nobody has replaced them */
 } State;
 
 /* What stands behind wrapt's own fields in a proxy. */

@@ -74,6 +74,13 @@ class Operation:
             context.end_retries()
         self.context = context
 
+    @classmethod
+    def taken_over(cls, spec: OperationSpec, context: RetryContext, clock: clocks.Clock) -> Operation:
+        """Return an operation whose context is in the middle of it, under no scope."""
+        self = cls.__new__(cls)
+        self.spec, self.context, self.clock, self.limits, self.recorders = spec, context, clock, ALONE, [spec.registry]
+        return self
+
     def failed(
         self, error: Exception, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> RetryEvent:
@@ -182,14 +189,16 @@ def forget_stale_traceback(error: BaseException, caller: FrameType | None = None
         error: The exception.
         caller: Who made this attempt, and those before; None: one of our loops.
     """
-    entry: Any = _TRACEBACK.__get__(error)  # past what its class makes of the attribute; it was raised, so it has one
+    entry: Any = _TRACEBACK.__get__(error)  # past what its class makes of the attribute
+    if entry is None:  # it comes out of a builtin function
+        return
     frame, place = entry.tb_frame, entry.tb_lasti
     if caller is None and frame.f_globals.get("__package__") == __package__:
         caller = frame.f_back
     while (following := entry.tb_next) is not None:
         if (
             following.tb_frame is caller
-            or (caller is not None and following.tb_frame.f_back is caller)
+            or (caller is not None and following.tb_frame.f_back is caller and following.tb_frame is not frame)
             or (following.tb_frame is frame and following.tb_lasti == place)
         ):
             entry.tb_next = None
