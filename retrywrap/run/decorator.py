@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -115,13 +116,15 @@ def with_retry(
         raise TypeError(f"name must be a str; got {name!r}")
     with importing:  # loaded by the first decoration, not by the import of the package
         from retrywrap.run.proxy import decorate
-        from retrywrap.run.spec import OperationSpec, bare, unknown_parameter
+        from retrywrap.run.spec import OperationSpec, shared, unknown_parameter
     if unknown:
         raise TypeError(f"with_retry() {unknown_parameter(unknown)}")
-    if given or policy is not None or registry is not default_registry:
+    like: OperationSpec | None = None
+    if policy is None and registry is default_registry:
+        with contextlib.suppress(TypeError, ValueError):  # what is wrong is said below, without this context
+            like = shared(**given)
+    if like is None:
         like = OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line
-    else:
-        like = bare()
     if function is not UNSET:
         return decorate(function, like, name)
     return lambda function: decorate(function, like, name)

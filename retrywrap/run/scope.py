@@ -11,7 +11,6 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
 from retrywrap.decide.context import RetryContext, ask_budget
 from retrywrap.decide.events import StopReason
@@ -25,7 +24,7 @@ from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import Recording, ambient, leave
 from retrywrap.run.block import DONE, AsyncAttempts, AsyncBlock, Block
 from retrywrap.run.kinds import is_async, operation_name, refuse
-from retrywrap.run.spec import PARAMETERS, OperationSpec, unknown_parameter
+from retrywrap.run.spec import PARAMETERS, OperationSpec, check_plain, unknown_parameter
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -41,8 +40,6 @@ __all__ = ["RetryScope", "retry_scope"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_PLAIN = frozenset({int, float, bool, str, type(None), Backoff})
 
 
 class RetryScope:
@@ -405,8 +402,7 @@ def _spec(given: dict[str, Any]) -> OperationSpec:
 @functools.lru_cache(maxsize=1000, typed=True)
 def _plain_spec(**given: Any) -> OperationSpec:
     """Return the spec of arguments that were validated before; a cache must keep no object of the application alive."""
-    if not all(type(value) in _PLAIN for value in given.values()):
-        raise TypeError("not plain")
+    check_plain(given.values())
     return _spec(given)
 
 

@@ -8,18 +8,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from retrywrap.decide import policy as policies
+from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy, resolve
 from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
 from retrywrap.record.registry import registry as default_registry
 
-__all__ = ["PARAMETERS", "OperationSpec", "bare", "unknown_parameter"]
+__all__ = ["PARAMETERS", "OperationSpec", "check_plain", "shared", "unknown_parameter"]
 
 PARAMETERS = (*DEFAULTS, "policy", "registry", "name")
 """What `with_retry` and `retry_scope` can be given."""
 
 _numbers = itertools.count(1)
+_PLAIN = frozenset({int, float, bool, str, type(None), Backoff})
 
 
 class OperationSpec:
@@ -108,10 +110,29 @@ class OperationSpec:
         )
 
 
-@functools.cache
-def bare() -> OperationSpec:
-    """Return what all operations share that nothing is said of."""
-    return OperationSpec({}, None, "", default_registry)
+def check_plain(values: Iterable[object]) -> None:
+    """Refuse what a cache must not keep: any object that is the application's.
+
+    Raises:
+        TypeError: One is neither plain data, nor a builtin class, nor a tuple of such.
+    """
+    for value in values:
+        if type(value) is tuple:
+            check_plain(value)
+        elif type(value) not in _PLAIN and not (type(value) is type and value.__module__ == "builtins"):
+            raise TypeError("not plain")
+
+
+@functools.lru_cache(maxsize=1000, typed=True)
+def shared(**given: Any) -> OperationSpec:
+    """Return what all operations share of which the same is said, in plain data.
+
+    Raises:
+        TypeError: It is not plain, or cannot be hashed; or it is wrong.
+        ValueError: It is out of range.
+    """
+    check_plain(given.values())
+    return OperationSpec(given, None, "", default_registry)
 
 
 def unknown_parameter(unknown: Iterable[str]) -> str:
