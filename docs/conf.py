@@ -57,7 +57,8 @@ def constants_own_text(_app: Sphinx, what: str, name: str, obj: Any, _options: A
     if isinstance(obj, retrywrap.ErrorCode):
         lines[:] = [f"``{int(obj)}``: {obj.message}."]
         return
-    for module in [module for module in sys.modules if module.split(".")[0] == "retrywrap"]:
+    loaded = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+    for module in [name for name, file in loaded.items() if name.split(".")[0] == "retrywrap" and file.endswith(".py")]:
         text = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", leaf))
         if text:
             lines[:] = text
