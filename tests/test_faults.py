@@ -257,3 +257,9 @@ def test_a_fault_of_a_plan_that_is_none_is_refused_at_its_call() -> None:
 def test_everything_prints_as_its_name() -> None:
     """In messages and failed assertions."""
     assert repr(EVERYTHING) == "EVERYTHING"
+
+
+def test_chance_needs_an_error() -> None:
+    """One at least."""
+    with pytest.raises(ValueError, match="errors must be one exception, or exception type, at least"):
+        at_rate(0.5)

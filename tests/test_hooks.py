@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -251,3 +252,10 @@ def test_subscribing_in_many_threads_loses_nobody() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert hooks._subscriptions == before
+
+
+def test_without_a_word_of_the_listeners_all_listen() -> None:
+    """The hooks alone know nothing of who is deaf."""
+    code = "from retrywrap.record import hooks; print(hooks.hush().deaf, hooks.hush().listeners)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "frozenset() ()\n"

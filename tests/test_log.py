@@ -15,7 +15,7 @@ import structlog
 from structlog.testing import capture_logs
 from test_registry import ENDS
 
-from retrywrap import ErrorCode, Registry, StopReason, Verdict, configure, registry, retry_scope, with_retry
+from retrywrap import ErrorCode, Registry, StopReason, Verdict, configure, registry, retry_scope, subscribe, with_retry
 from retrywrap.record import log
 from retrywrap.testing import VirtualClock
 
@@ -559,3 +559,14 @@ def test_a_logger_whose_level_changes_is_heeded(caplog: pytest.LogCaptureFixture
             assert len(caplog.records) == lines, level
     finally:
         logger.setLevel(before)
+
+
+def test_a_level_that_is_off_is_off_beside_other_listeners(caplog: pytest.LogCaptureFixture) -> None:
+    """They hear what the log does not write."""
+    stream, heard = io.StringIO(), []
+    _to(stream, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    end = subscribe(heard.append)
+    fail_once()
+    end()
+    assert [event.name for event in heard] == ["retry.scheduled", "retry.recovered"]
+    assert (stream.getvalue(), caplog.records) == ("", [])

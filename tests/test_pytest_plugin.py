@@ -123,7 +123,10 @@ APP = """
     @with_retry(max=3, interval=1)
     async def later(item): return item
 
-    @with_retry(max=3, interval=1, on=KeyError, classifier=lambda error: -1)
+    class Odd(Exception):
+        def __init__(self, one, two): pass
+
+    @with_retry(max=3, interval=1, on=(Odd, KeyError), classifier=lambda error: -1)
     def picky(item): return item
 
     @with_retry(policy="nobody defines it")
@@ -148,7 +151,7 @@ TESTS = """
         assert store.items == [1]
 
     def test_fetch_and_hot():
-        assert app.fetch(1) + app.hot(1) == 2
+        assert app.fetch(1) + app.hot(1) + app.hot(1) == 3
 
     def test_endless():
         assert app.endless(1) == 1
@@ -258,8 +261,14 @@ def test_the_campaign_finds_state_that_is_not_reset(pytester: pytest.Pytester) -
     @with_retry(max=0, interval=1, name="inner")
     def connect(): pass
 
-    @with_retry(max=3, interval=1, before_retry=lambda context: 1 / 0, name="reset")
+    @with_retry(max=3, interval=1, before_retry=lambda context: fail(), name="reset")
     def reset(): pass
+
+    def fail():
+        try:
+            1 / 0
+        except ZeroDivisionError as error:
+            raise LookupError("not ready") from error
 
     def swallows():
         try:
@@ -271,9 +280,34 @@ def test_the_campaign_finds_state_that_is_not_reset(pytester: pytest.Pytester) -
     assert result.ret == 1
     found = "\n".join(report(result))
     assert "broke 1 test reset" in found
-    assert "ZeroDivisionError: division by zero, after ConnectionRefusedError" in found
+    assert "LookupError: not ready, after ConnectionRefusedError" in found
     assert "not retried - inner" in found
     assert "survived 1 test outer" in found
+
+
+def test_tests_that_are_no_functions(pytester: pytest.Pytester) -> None:
+    """Items of another plugin run again, too."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        class Item(pytest.Item):
+            def runtest(self):
+                import app
+                assert app.load() == 1
+
+        class File(pytest.File):
+            def collect(self):
+                yield Item.from_parent(self, name="item")
+
+        def pytest_collect_file(file_path, parent):
+            if file_path.suffix == ".txt":
+                return File.from_parent(parent, path=file_path)
+        """
+    )
+    pytester.makefile(".txt", it="")
+    result = run(pytester, "", "--retry-inject", app="@with_retry\ndef load(): return 1\n")
+    assert "survived 1 test app.load" in "\n".join(report(result))
 
 
 def test_what_is_let_out_is_said(pytester: pytest.Pytester) -> None:

@@ -112,9 +112,14 @@ def _with_number(number: object) -> Exception:
     return error
 
 
+class Derived(ConnectionResetError):
+    """Of a class that no table knows, which derives from one that it does."""
+
+
 OUTCOMES: dict[str, Callable[[], Any]] = {
     "reset": lambda: ConnectionResetError("reset by peer"),
     "reset by number": lambda: ConnectionResetError(104, "Connection reset by peer"),
+    "derived": lambda: Derived("of a library"),
     "refused": lambda: ConnectionRefusedError(111, "Connection refused"),
     "timeout": TimeoutError,
     "timeout by number": lambda: OSError(110, "timed out"),

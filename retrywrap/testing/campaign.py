@@ -23,7 +23,6 @@ from _pytest.runner import runtestprotocol
 from retrywrap.decide.context import RetryContext
 from retrywrap.decide.events import SCHEDULED
 from retrywrap.decide.policy import RetryPolicy
-from retrywrap.errors import ConfigurationError
 from retrywrap.run import inventory
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.faults import Injection, injecting
@@ -80,12 +79,12 @@ class _Watch(Injection):
 
     def __init__(self) -> None:
         super().__init__(())
-        self.reached: dict[Place, RetryPolicy | None] = {}
+        self.reached: dict[Place, RetryPolicy] = {}
 
     def next_fault(self, proxy: Any) -> float:
         place = Place.of(proxy)
         if place not in self.reached:
-            self.reached[place] = _policy(proxy)
+            self.reached[place] = proxy._self_spec.policy()
         return 0.0
 
 
@@ -110,13 +109,6 @@ class _Run(NamedTuple):
     error: BaseException | None
     injected: list[BaseException]
     events: Events
-
-
-def _policy(proxy: Any) -> RetryPolicy | None:
-    try:
-        return proxy._self_spec.policy()  # type: ignore[no-any-return]  # of a proxy, which is anything
-    except ConfigurationError:
-        return None
 
 
 def transient_error(policy: RetryPolicy) -> Any:
@@ -156,7 +148,7 @@ class Campaign:
         self.findings: list[Finding] = []
         self._watch = _Watch()
         self._reached: dict[Place, list[tuple[float, pytest.Item]]] = {}
-        self._policies: dict[Place, RetryPolicy | None] = {}
+        self._policies: dict[Place, RetryPolicy] = {}
         self._failed: set[str] = set()
         self._seconds: dict[str, float] = {}
         self._again = False
@@ -171,8 +163,6 @@ class Campaign:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Note what a test reaches."""
-        if self._again:
-            return (yield)
         self._watch.reached = {}
         result = yield
         for place, policy in self._watch.reached.items():
@@ -214,12 +204,11 @@ class Campaign:
         ]
         items = [item for _, item in sorted(passed, key=lambda each: (each[0], each[1].nodeid))[: self.tests]]
         policy = self._policies[place]
-        make = None if policy is None else transient_error(policy)
+        make = transient_error(policy)
         if not items:
             return Finding(NEVER, place, 0, "no test that could be run again reaches it")
         if make is None:
-            most = "its policy is not defined" if policy is None else f"no error that was tried is retried ({policy!r})"
-            return Finding(ONCE, place, 0, most)
+            return Finding(ONCE, place, 0, f"no error that was tried is retried ({policy!r})")
         found = [self._judge(place, make, item) for item in items]
         worst = min(found, key=lambda each: _ORDER.index(each[0]))
         return Finding(worst[0], place, len(items), worst[1])
