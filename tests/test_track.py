@@ -518,6 +518,27 @@ def test_a_listener_that_is_interrupted_ends_it() -> None:
     assert type(caught.value.__context__) is ConnectionResetError
 
 
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_an_end_that_is_interrupted_is_told_once(registry: type[Registry]) -> None:
+    """Ctrl-C in a listener of the last event comes out; no second end follows."""
+    heard: list[str] = []
+
+    def listen(event: RetryEvent) -> None:
+        heard.append(event.name)
+        if event.final:
+            raise KeyboardInterrupt
+
+    mine = registry()
+    end = subscribe(listen)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with_retry(max=1, interval=0, registry=mine)(fails(3))()
+    finally:
+        end()
+    assert heard == ["retry.scheduled", "retry.exhausted"]
+    assert (mine.stats().exhausted, mine.stats().cancelled) == (1, 0)
+
+
 def test_a_text_that_is_interrupted_ends_it() -> None:
     """Ctrl-C while an error tells its text comes out."""
 

@@ -27,10 +27,11 @@ enum {
 typedef struct {
     PyObject *track;
     PyObject *since;
-    PyObject *verdict; /* of the newest failure: (code, message, error type, rule) */
+    PyObject *verdict; /* of the newest failure: what `judged` has */
     double started;
     double epoch;
     long long attempts; /* that have failed */
+    int is_over;        /* its last event is on its way, or was told */
 } Run;
 
 static void
@@ -544,8 +545,8 @@ is_beaten(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize
 /* What follows a failed attempt. */
 enum { NEXT, END, ELSEWHERE, RAISED };
 
-/* Decide on a failed attempt, as its `except` block: the next one follows; the error comes out, with its note; somebody else must decide; or
- * something else was raised meanwhile. */
+/* Decide on a failed attempt, as its `except` block: the next one follows; the error comes out, with its note; somebody
+ * else must decide; or something else was raised meanwhile. */
 static int
 decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t count)
 {
@@ -571,7 +572,7 @@ decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t 
             Py_DECREF(done);
         }
     }
-    int last = run->attempts >= PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
+    int last = run->is_over = run->attempts >= PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
     PyObject *event = publish(run, state, last ? EXHAUSTED : SCHEDULED, now);
     if (event == NULL) {
         return RAISED;
@@ -696,7 +697,8 @@ retrywrap_after_failure(
         }
         if (follows == RAISED) {
             Py_DECREF(error);
-            if (run.attempts > 0 && !PyErr_ExceptionMatches(PyExc_Exception)) { /* Ctrl-C, in the midst of all this */
+            if (run.attempts > 0 && !run.is_over && !PyErr_ExceptionMatches(PyExc_Exception)) {
+                /* Ctrl-C, in the midst of all this */
                 result = end(tail, &run, spec, take_raised(), Py_False);
             }
             break;
