@@ -166,7 +166,7 @@ class Chain:
         return UNKNOWN
 
     def _rows_of(self, cls: type[BaseException]) -> tuple[Row, ...]:
-        """Return all who are asked about the errors of a class, in order."""
+        """Return all who are asked about the errors of a class, in order; `_ask` has this written out, for speed."""
         plan = self._plans.get(id(cls))
         if plan is None or plan.mark is not book.mark or plan.cls() is not cls:
             plan = self._make_plan(cls)

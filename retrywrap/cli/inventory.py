@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.checks import shown
 from retrywrap.errors import ConfigurationError
-from retrywrap.run.inventory import proxies, site
+from retrywrap.run.inventory import in_order, proxies, site
 
 if TYPE_CHECKING:
     import argparse
@@ -44,11 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
     before = {id(proxy) for proxy in proxies()}
     _import_all(name)
-    new = {id(proxy) for proxy in proxies()} - before
-    found = sorted(
-        (site(proxy) for proxy in proxies() if _belongs(site(proxy), name, is_new=id(proxy) in new)),
-        key=lambda each: (each.operation, each.module, each.qualname, each.line or 0),
-    )
+    listed = [(site(proxy), id(proxy) not in before) for proxy in proxies()]
+    found = in_order(each for each, is_new in listed if _belongs(each, name, is_new=is_new))
     if arguments.json:
         print(json.dumps([_row(each) for each in found], indent=2))
         return 0

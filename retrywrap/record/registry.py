@@ -16,13 +16,13 @@ from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
 from retrywrap.record.sites import Site
 
-__all__ = ["ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
+__all__ = ["MOST_NEWS", "ErrorRecord", "Registry", "Snapshot", "Stats", "registry"]
 
 _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
 _LARGEST_BUFFER = 2**32 - 1
 _OTHERS = "(others)"
-_MOST_NEWS = 64
+MOST_NEWS = 64
 
 _News: TypeAlias = tuple[RetryEvent, str]
 """An event, and the name of the thread in which it happened. Whoever reads makes a record of it."""
@@ -207,7 +207,7 @@ class Registry:
         if not isinstance(event, RetryEvent):
             raise TypeError(f"event must be a RetryEvent, as listeners get them; got {shown(event)}")
         self._news.append((event, threading.current_thread().name))
-        if len(self._news) >= _MOST_NEWS:
+        if len(self._news) >= MOST_NEWS:
             self.count_some()
 
     def count_some(self) -> None:
@@ -414,14 +414,7 @@ class Registry:
 
     def reset(self) -> None:
         """Forget everything but the names of the operations."""
-        with self._counted():
-            self._last = None
-            self._errors.clear()
-            self._by_code.clear()
-            for counts in self._operations.values():
-                counts.clear()
-            for tally in self._tallies.values():
-                tally.count = 0
+        self._exchange(None)
 
     def _exchange(self, contents: _Contents | None) -> _Contents:
         """Put contents in the place of what is recorded, nothing where None is given, and return that.

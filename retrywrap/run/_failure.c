@@ -9,7 +9,6 @@
 
 #include "_fast.h"
 
-#define MOST_NEWS 64
 /* Places in an event. */
 enum {
     EVENT_NAME,
@@ -419,15 +418,15 @@ new_event(Run *run, State *state, int kind, double now)
         Py_NewRef(PyTuple_GET_ITEM(state->links.event_names, kind)),
         Py_NewRef(PyTuple_GET_ITEM(track, TRACK_OPERATION)),
         Py_NewRef(PyTuple_GET_ITEM(state->links.reasons, kind)),
-        Py_NewRef(PyTuple_GET_ITEM(verdict, 0)),
-        Py_NewRef(PyTuple_GET_ITEM(verdict, 1)),
-        Py_NewRef(PyTuple_GET_ITEM(verdict, 2)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, JUDGED_CODE)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, JUDGED_MESSAGE)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, JUDGED_TYPE)),
         attempt,
         Py_NewRef(PyTuple_GET_ITEM(track, TRACK_MAX)),
         wait,
         elapsed,
         moment,
-        Py_NewRef(PyTuple_GET_ITEM(verdict, 3)),
+        Py_NewRef(PyTuple_GET_ITEM(verdict, JUDGED_RULE)),
         Py_NewRef(Py_None),
         Py_NewRef(Py_None),
         text,
@@ -453,7 +452,7 @@ publish(Run *run, State *state, int kind, double now)
     PyObject *news = PyTuple_GET_ITEM(run->track, TRACK_NEWS);
     PyObject *done = pair == NULL ? NULL : PyObject_CallMethodOneArg(news, state->names.append, pair);
     Py_XDECREF(pair);
-    if (done != NULL && PyObject_Size(news) >= MOST_NEWS) {
+    if (done != NULL && PyObject_Size(news) >= state->most_news) {
         Py_SETREF(done, PyObject_CallOneArg(state->links.count_some, PyTuple_GET_ITEM(run->track, TRACK_REGISTRY)));
     }
     if (done != NULL) {

@@ -433,7 +433,8 @@ connect(PyObject *module, PyObject *links)
         }
     }
     const Links *all = (const Links *)found;
-    if (missing || !fits_together(all)) {
+    Py_ssize_t most_news = missing ? 0 : PyLong_AsSsize_t(all->most_news);
+    if (missing || PyErr_Occurred() || !fits_together(all)) {
         for (int i = 0; i < LINKS; i++) {
             Py_XDECREF(found[i]);
         }
@@ -445,6 +446,7 @@ connect(PyObject *module, PyObject *links)
     for (int i = 0; i < LINKS; i++) {
         Py_XSETREF(state->linked[i], found[i]);
     }
+    state->most_news = most_news;
     Py_RETURN_NONE;
 }
 

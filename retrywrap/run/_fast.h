@@ -59,6 +59,7 @@ tally_add(Tally *tally)
     X(registrations)     /* holds what users registered with the classifier */ \
     X(hooks)             /* a module's names: _subscriptions, _hush */ \
     X(threading)         /* a module's names */ \
+    X(most_news)         /* how many events wait, at most, before they are counted */ \
     X(time)              /* the module */
 
 /* ---- names of attributes and keys, interned */
@@ -84,6 +85,7 @@ typedef struct {
 
 typedef struct {
     PyTypeObject *tally_type;
+    Py_ssize_t most_news;
     union {
         Links links;
         PyObject *linked[LINKS];

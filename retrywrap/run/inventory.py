@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -15,7 +15,7 @@ from retrywrap.run.kinds import core, is_async
 if TYPE_CHECKING:
     from retrywrap.run.spec import OperationSpec
 
-__all__ = ["known", "note", "proxies", "site", "sites", "watchers"]
+__all__ = ["in_order", "known", "note", "place_of", "proxies", "site", "sites", "watchers"]
 
 # By place, because a proxy is equal to what it wraps, which may be equal to others, or not hashable.
 known: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -39,16 +39,29 @@ def proxies() -> list[Any]:
 
 def sites(registry: Registry) -> list[Site]:
     """Return what is known of the functions that are recorded in a registry, by name and place."""
-    found = [site(proxy) for proxy in proxies() if proxy._self_spec.registry is registry]
+    return in_order(site(proxy) for proxy in proxies() if proxy._self_spec.registry is registry)
+
+
+def in_order(found: Iterable[Site]) -> list[Site]:
+    """Return sites by name and place."""
     return sorted(found, key=lambda each: (each.operation, each.module, each.qualname, each.line or 0))
+
+
+def place_of(proxy: Any) -> tuple[str | None, int | None]:
+    """Return the file and the line where a decorated function is defined; None where it has no code of its own."""
+    code = getattr(_inner(proxy), "__code__", None)
+    return (None, None) if code is None else (code.co_filename, code.co_firstlineno)
+
+
+def _inner(proxy: Any) -> Any:
+    return inspect.unwrap(core(proxy.__wrapped__))
 
 
 def site(proxy: Any) -> Site:
     """Return what is known of a decorated function."""
     spec: OperationSpec = proxy._self_spec
-    wrapped = proxy.__wrapped__
-    inner = inspect.unwrap(core(wrapped))
-    code = getattr(inner, "__code__", None)
+    wrapped, inner = proxy.__wrapped__, _inner(proxy)
+    file, line = place_of(proxy)
     named = wrapped if hasattr(wrapped, "__qualname__") else inner if hasattr(inner, "__qualname__") else type(wrapped)
     try:
         policy = spec.policy()
@@ -62,8 +75,8 @@ def site(proxy: Any) -> Site:
         operation=spec.name,
         module=str(getattr(named, "__module__", None) or ""),
         qualname=str(named.__qualname__),
-        file=None if code is None else code.co_filename,
-        line=None if code is None else code.co_firstlineno,
+        file=file,
+        line=line,
         asynchronous=is_async(wrapped),
         policy=policy,
         policy_name=spec.base if isinstance(spec.base, str) else None,

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from retrywrap.classifiers.guard import dotted_name, lineage
@@ -28,7 +28,7 @@ from retrywrap.decide.notes import counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import RetryExhausted
 from retrywrap.record import hooks
-from retrywrap.record.registry import Registry
+from retrywrap.record.registry import MOST_NEWS, Registry
 from retrywrap.reports import report_once
 from retrywrap.run import clock as clocks
 from retrywrap.run import drive
@@ -109,7 +109,7 @@ def _go_on(spec: OperationSpec, so_far: SoFar) -> drive.Operation:
 def _later_failure(
     spec: OperationSpec, so_far: SoFar, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> drive.Operation | None:
-    _forget_traceback(error, sys._getframe().f_back)
+    drive.forget_stale_traceback(error, sys._getframe().f_back)
     operation = _go_on(spec, so_far)
     return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
 
@@ -129,9 +129,9 @@ def _later_end(spec: OperationSpec, so_far: SoFar, error: Exception, during_atte
         operation.interrupted(during_attempt=during_attempt)
 
 
-def _forget_traceback(error: Exception, caller: FrameType | None = None) -> None:
+def _forget_traceback(error: Exception) -> None:
     # The fast path has no frame, and calls for its caller; below an exit handler or a new thread there is none.
-    drive.forget_stale_traceback(error, caller or sys._getframe().f_back)
+    drive.forget_stale_traceback(error, sys._getframe().f_back)
 
 
 def _count_some(registry: Registry) -> None:
@@ -183,5 +183,6 @@ def links() -> dict[str, Any]:
         "registrations": registrations,
         "hooks": vars(hooks),
         "threading": vars(threading),
+        "most_news": MOST_NEWS,
         "time": time,
     }

@@ -51,8 +51,8 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, proxy: Any) -> Place:
         """Return the place of a decorated function."""
-        found = inventory.site(proxy)
-        return cls(found.operation, found.file or "", found.line or 0)
+        file, line = inventory.place_of(proxy)
+        return cls(proxy._self_spec.name, file or "", line or 0)
 
     def __str__(self) -> str:
         return f"{self.operation} ({os.path.relpath(self.file)}:{self.line})" if self.file else self.operation
