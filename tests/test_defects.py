@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import gc
 import pickle
-import sys
 import threading
 import time
 import traceback
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hurry import run_hurried
 
 import retrywrap
 from retrywrap import RetryBudget, RetryExhausted, exponential, registry, retry_scope, return_codes, with_retry
@@ -62,16 +62,7 @@ def test_statistics_are_exact_under_threads_and_raise_nothing(clock: VirtualCloc
             except BaseException as error:
                 foreign.append(error)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=run) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_hurried([run] * 6)
     assert foreign == []
     stats = registry.stats("work")
     assert (stats.errors, stats.retries, stats.exhausted) == (1800, 1200, 600)

@@ -14,13 +14,13 @@ import pickle
 import subprocess
 import sys
 import sysconfig
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import wrapt
+from hurry import run_hurried
 
 import retrywrap
 from retrywrap import Registry, configure, with_retry
@@ -346,16 +346,7 @@ def test_counts_are_exact_under_threads() -> None:
     """Eight threads on one function, switching as often as can be: each success at once is counted, once."""
     mine = Registry()
     decorated = with_retry(registry=mine, name="op")(lambda: None)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=lambda: [decorated() for _ in range(5_000)]) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
+    run_hurried([lambda: [decorated() for _ in range(5_000)]] * 8)
     assert mine.stats("op").calls in (None, 40_000)
     assert (mine.stats("op").calls is None) == (native.fast is None)
 

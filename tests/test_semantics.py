@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hurry import run_hurried
 
 import retrywrap
 from retrywrap import (
@@ -741,16 +742,7 @@ def test_one_function_in_many_threads_shares_no_state(clock: VirtualClock) -> No
             if calls != failures + 1:
                 wrong.append(calls)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=many, args=(n % 4,)) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_hurried(functools.partial(many, n % 4) for n in range(8))
     assert wrong == []
     assert registry.stats().errors == registry.stats().retries == 2 * (0 + 1 + 2 + 3) * 100
     assert registry.stats().recovered == 6 * 100

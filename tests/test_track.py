@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hurry import run_hurried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -663,22 +664,13 @@ def test_no_error_outlives_the_next_attempt() -> None:
 def test_counts_are_exact_in_threads() -> None:
     """Eight threads that fail at a switch interval of a microsecond lose no event."""
     mine = Registry()
-    before = sys.getswitchinterval()
 
     def work() -> None:
         for _ in range(200):
             with_retry(max=2, interval=0, registry=mine, name="op")(fails(2))()
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
     configure(events=False)
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
+    run_hurried([work] * 8)
     stats = mine.stats("op")
     assert (stats.errors, stats.retries, stats.recovered) == (3200, 3200, 1600)
     assert sum(mine.by_code.values()) == 3200
