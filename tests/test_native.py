@@ -25,7 +25,7 @@ from hurry import run_hurried
 import retrywrap
 from retrywrap import Registry, configure, with_retry
 from retrywrap.run import native
-from retrywrap.run.track import links
+from retrywrap.run.links import links
 
 needs_c = pytest.mark.skipif(retrywrap.__build__ != "C", reason="pure Python runs")
 

@@ -607,7 +607,7 @@ def test_no_secret_is_kept() -> None:
     operation = with_retry(max=3, interval=0, registry=mine)
     for _ in range(3):
         operation(fails(2, lambda: ConnectionResetError("https://me:hunter2@db")))()
-    assert "hunter2" not in repr(track._judged)
+    assert "hunter2" not in repr(track.judged)
     assert "hunter2" not in repr(mine.errors)
     assert mine.stats().errors == 6
 
@@ -618,7 +618,7 @@ def test_what_is_kept_is_bounded() -> None:
     operation = with_retry(max=3, interval=0, registry=Registry())
     for number in range(300):
         operation(fails(1, functools.partial(ConnectionResetError, f"number {number}")))()
-    assert 0 < len(track._judged) <= 128
+    assert 0 < len(track.judged) <= 128
 
 
 def test_a_class_of_errors_can_go_away() -> None:

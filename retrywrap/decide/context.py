@@ -65,6 +65,7 @@ class RetryState(IntEnum):
 
 _Stop = tuple[StopReason, str]
 _NAMES = {reason: end_name(reason) for reason in StopReason}
+_WORDS = {end_name(reason): reason.value.replace("_", " ") for reason in StopReason}
 
 
 class RetryContext:
@@ -561,6 +562,7 @@ def recovered_detail(attempt: int) -> str:
 
 def explain_end(event: RetryEvent) -> str:
     """Return the text of the note that a terminal event leaves on the exception."""
-    times = "1 attempt" if event.attempt == 1 else f"{event.attempt} attempts"
-    how = event.name.removeprefix("retry.").replace("_", " ")
+    attempt = event.attempt
+    times = "1 attempt" if attempt == 1 else f"{attempt} attempts"
+    how = _WORDS[event.name]
     return f"retrywrap: {event.operation} {how} after {times} in {shown_seconds(event.elapsed)} s: {event.detail}"

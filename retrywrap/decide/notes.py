@@ -9,7 +9,7 @@ from retrywrap.decide.events import StopReason
 from retrywrap.errors import RetryExhausted
 from retrywrap.locks import new_lock, process_id
 
-__all__ = ["Note", "attach", "counted", "given_up"]
+__all__ = ["Note", "attach", "counted", "given_up", "next_number"]
 
 _MOST_CAUSES = 1000
 
@@ -21,10 +21,13 @@ number. Notes that come out of a pickle, so from another process, get a number w
 """
 
 _lock = new_lock()
+_set = BaseException.__setattr__
 
 
 class Note(str):
     """A PEP 678 note that remembers which operation gave up and why."""
+
+    __slots__ = ("attempts", "layer", "number", "operation", "reason")
 
     operation: str
     layer: object
@@ -37,7 +40,7 @@ class Note(str):
         """Return a note with its facts beside its text, numbered."""
         note = cls(text)
         note.operation, note.layer, note.reason, note.attempts = operation, layer, reason, attempts
-        note.number = _next_number()
+        note.number = next_number()
         return note
 
     def __reduce__(self) -> Any:
@@ -53,7 +56,7 @@ def _arrived(facts: Any, number: int, process: int) -> Note:
     return note
 
 
-def _next_number() -> int:
+def next_number() -> int:
     """Return the number of the next note."""
     with _lock:
         counted[0] += 1
@@ -67,7 +70,8 @@ def attach(error: BaseException, note: Note) -> None:
     """
     try:
         notes = [n for n in _notes(error) if not (isinstance(n, Note) and _replaces(note, n))]
-        BaseException.__setattr__(error, "__notes__", [*notes, note])
+        notes.append(note)
+        _set(error, "__notes__", notes)
     except Exception:  # an exotic exception class may refuse even this; its error matters more than our note
         return
 

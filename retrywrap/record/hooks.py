@@ -99,12 +99,13 @@ def hush() -> Hush:
     """Return which events nobody would do anything with, now."""
     global _hush
     found = _hush
-    if (
-        found is None
-        or found.listeners is not _subscriptions
-        or any(getattr(owner, name) is not value for owner, name, value in found.depends)
-    ):
-        found = _hush = find_hush(_subscriptions)
+    if found is not None and found.listeners is _subscriptions:
+        for owner, name, value in found.depends:  # any() would make a generator at each event
+            if getattr(owner, name) is not value:
+                break
+        else:
+            return found
+    found = _hush = find_hush(_subscriptions)
     return found
 
 

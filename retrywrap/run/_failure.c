@@ -17,6 +17,7 @@ enum {
     EVENT_CODE,
     EVENT_ATTEMPT = 6,
     EVENT_WAIT = 8,
+    EVENT_ELAPSED,
     EVENT_IS_ERROR = 15,
     EVENT_IS_RETRY,
     EVENT_FIELDS
@@ -471,6 +472,57 @@ publish(Run *run, State *state, int kind, double now)
     return event;
 }
 
+/* ---- the note on an error that comes out */
+
+/* What is shown as no seconds at all: with the digits of others, Python is asked. */
+static const double SHOWN_AS_NONE = 0.0004;
+
+/* Whether an error took a new list of notes; what it raises where it does not is nobody's business. */
+static int
+take_notes(State *state, PyObject *error, PyObject *note)
+{
+    PyObject *notes = PyList_New(1);
+    if (notes == NULL) {
+        return -1;
+    }
+    PyList_SET_ITEM(notes, 0, Py_NewRef(note));
+    /* Not as its class has it: a frozen one refuses, and a note must not mask the error. */
+    int failed = PyObject_GenericSetAttr(error, state->names.__notes__, notes) < 0;
+    Py_DECREF(notes);
+    return failed && !passed_over() ? -1 : 0;
+}
+
+/* Leave the note of an exhausted operation on an error that has none, as `leave_note` would. */
+static int
+leave_note(State *state, PyObject *error, PyObject *event, Run *run)
+{
+    PyObject *operation = PyTuple_GET_ITEM(event, EVENT_OPERATION), *reason = PyTuple_GET_ITEM(event, EVENT_REASON);
+    PyObject *layer = PyTuple_GET_ITEM(run->track, TRACK_LAYER);
+    int noted = ((PyBaseExceptionObject *)error)->dict == NULL ? 0 : stands_alone(state, error) != 1;
+    if (noted || !(PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(event, EVENT_ELAPSED)) < SHOWN_AS_NONE)) {
+        PyErr_Clear();
+        PyObject *all[] = {error, event, layer};
+        PyObject *done = PyObject_Vectorcall(state->links.leave_note, all, 3, NULL);
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
+    }
+    PyObject *text = PyUnicode_FromFormat(
+        "retrywrap: %U exhausted after %lld attempt%s in 0 s: %U", operation, run->attempts,
+        run->attempts == 1 ? "" : "s", PyTuple_GET_ITEM(run->track, TRACK_LIMIT));
+    PyObject *note = text == NULL ? NULL : PyObject_CallOneArg(state->links.note_type, text);
+    PyObject *number = note == NULL ? NULL : PyObject_CallNoArgs(state->links.next_number);
+    int failed = number == NULL || PyObject_SetAttr(note, state->names.number, number) < 0
+        || PyObject_SetAttr(note, state->names.operation, operation) < 0
+        || PyObject_SetAttr(note, state->names.layer, layer) < 0
+        || PyObject_SetAttr(note, state->names.reason, reason) < 0
+        || PyObject_SetAttr(note, state->names.attempts, PyTuple_GET_ITEM(event, EVENT_ATTEMPT)) < 0
+        || take_notes(state, error, note) < 0;
+    Py_XDECREF(number);
+    Py_XDECREF(note);
+    Py_XDECREF(text);
+    return failed ? -1 : 0;
+}
+
 /* ---- the track itself */
 
 /* Whether an operation that fails for the first time is one for the beaten track; -1: something was raised. */
@@ -578,13 +630,10 @@ decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t 
     }
     run->attempts++;
     if (last) {
-        PyObject *all[] = {error, event, PyTuple_GET_ITEM(run->track, TRACK_LAYER)};
-        PyObject *done = PyObject_Vectorcall(state->links.leave_note, all, 3, NULL);
-        if (done == NULL) {
+        if (leave_note(state, error, event, run) < 0) {
             Py_DECREF(event);
             return RAISED;
         }
-        Py_DECREF(done);
     }
     Py_DECREF(event);
     return last ? END : NEXT;

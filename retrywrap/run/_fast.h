@@ -48,6 +48,8 @@ tally_add(Tally *tally)
     X(code_type) \
     X(reason_type) \
     X(leave_note)        /* (error, event, layer): on an error that comes out */ \
+    X(note_type) \
+    X(next_number)       /* () -> that of a new note */ \
     X(unknown_name)      /* of an event that tells of an error which nobody knows */ \
     X(event_names)       /* of an operation that goes on, that succeeded late, and whose retries are used up */ \
     X(reasons)           /* of these */ \
@@ -67,7 +69,8 @@ tally_add(Tally *tally)
 #define RETRYWRAP_NAMES(X) \
     X(_cancelled) X(_current) X(_enabled) X(_subscriptions) X(_hush) X(mark) X(current) X(monotonic) X(time) X(name) \
     X(current_thread) X(append) X(popleft) X(__notes__) X(__module__) X(retries) X(waited) X(unknown) X(errors) \
-    X(at_once) X(reasons) X(_news) X(_errors) X(_last) X(_by_code) X(_operations) X(_count)
+    X(at_once) X(reasons) X(_news) X(_errors) X(_last) X(_by_code) X(_operations) X(_count) \
+    X(operation) X(layer) X(reason) X(attempts) X(number)
 
 #define RETRYWRAP_MEMBER(name) PyObject *name;
 #define RETRYWRAP_COUNT(name) +1

@@ -48,7 +48,7 @@ class Attempt:
     @property
     def number(self) -> int:
         """The number of this attempt, from 1."""
-        ended = 0 if self._operation is None else self._operation.context.attempts
+        ended = 0 if self._operation is None else self._operation.attempts
         return max(ended, 1) if self.stage == DONE else ended + 1
 
     def set_result(self, result: Any) -> None:
@@ -136,7 +136,7 @@ class Block(Attempt):
         self.stage = _HANDED
 
     def _prepare(self, operation: Operation) -> None:
-        hook = operation.context.policy.before_retry
+        hook = operation.policy.before_retry
         while hook is not None:
             try:
                 prepare_sync(hook, operation.context)
@@ -238,7 +238,7 @@ class AsyncBlock(Attempt):
             del error
 
     async def _prepare(self, operation: Operation) -> None:
-        hook = operation.context.policy.before_retry
+        hook = operation.policy.before_retry
         while hook is not None:
             try:
                 await prepare_async(hook, operation.context)

@@ -116,10 +116,16 @@ def _packed_async(wrapped: Call, spec: OperationSpec) -> Call:
 
 
 def first_failure(
-    spec: OperationSpec, since: int, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
+    spec: OperationSpec,
+    since: int,
+    error: Exception,
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
+    *,
+    beaten: bool = True,
 ) -> drive.Operation | None:
     """Wait as is decided on a first attempt that failed; return the operation, or None: the error comes out."""
-    operation = drive.Operation(spec, since)
+    operation = drive.Operation(spec, since, beaten=beaten)
     return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
 
 

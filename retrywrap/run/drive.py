@@ -7,9 +7,9 @@ it, so that a later error has no ``__context__`` which its own code did not give
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from retrywrap.classifiers import oserrors, stdlib
 from retrywrap.classifiers.verdict import Verdict
@@ -18,10 +18,12 @@ from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
 from retrywrap.decide.notes import Note, attach
+from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import RetryExhausted
-from retrywrap.record.hooks import publish
+from retrywrap.record.hooks import Recorder, publish
 from retrywrap.reports import report_once
 from retrywrap.run import clock as clocks
+from retrywrap.run import track
 from retrywrap.run.ambient import ambient, leave, recorders
 from retrywrap.run.oneshot import spent_argument
 from retrywrap.run.opening import retried_awaitable
@@ -30,8 +32,21 @@ from retrywrap.run.spec import OperationSpec
 _PRELOADED = oserrors, stdlib
 """What a first failure needs: where it is for want of file descriptors, or at the interpreter's end, it is too late."""
 
-__all__ = ["Operation", "apause", "aretry", "forget_stale_traceback", "leave_note", "pause", "retried_later", "retry"]
+__all__ = [
+    "Operation",
+    "SoFar",
+    "apause",
+    "aretry",
+    "forget_stale_traceback",
+    "leave_note",
+    "pause",
+    "retried_later",
+    "retry",
+]
 
+
+SoFar: TypeAlias = "tuple[RetryPolicy, int, float, float, int, track.Judged]"
+"""Of an operation: its policy, the newest note when it began, its start, the epoch, its failures, the last verdict."""
 
 _BLOCKS = (
     "{} is no coroutine function, and waits {} s in the thread of a running event loop, where nothing else goes on "
@@ -43,9 +58,28 @@ _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
 class Operation:
-    """One operation that has failed at least once: its context, and who hears of it."""
+    """One operation that has failed at least once: how far it came, and who hears of it.
 
-    __slots__ = ("clock", "context", "limits", "recorders", "spec")
+    On the beaten track it needs no context; that is made where another law than the tenth and the sixth has a say.
+    """
+
+    __slots__ = (
+        "_context",
+        "_epoch",
+        "_failures",
+        "_judged",
+        "_since",
+        "_started",
+        "_track",
+        "clock",
+        "limits",
+        "policy",
+        "recorders",
+        "spec",
+    )
+
+    _judged: track.Judged
+    recorders: Sequence[Recorder]
 
     def __init__(
         self,
@@ -55,11 +89,35 @@ class Operation:
         started: float | None = None,
         limits: Allowance | None = None,
         context: RetryContext | None = None,
+        beaten: bool = True,
     ) -> None:
         self.spec = spec
+        self._since = since
+        self._failures = 0
+        self._track: track.Track | None = None
+        self._context: RetryContext | None = None
+        if beaten and started is None and context is None and spec.simple and track.is_clear(limits):
+            self._begin_on_track(track.track_of(spec), limits)
+        if self._track is None:
+            self._begin(started, ambient.get() if limits is None else limits, context)
+
+    def _begin_on_track(self, known: track.Track, limits: Allowance | None) -> None:
+        spec = self.spec
+        if not known.beaten or not track.is_plain(spec.registry):
+            return
+        self._track, self.policy, self.clock = known, known.policy, clocks.REAL
+        self._started, self._epoch = track.started()
+        if limits is None:
+            self.limits, self.recorders = ALONE, (spec.registry,)
+        else:
+            self.limits = standing(limits)
+            self.recorders = (spec.registry, *recorders(self.limits))
+
+    def _begin(self, started: float | None, limits: Allowance, context: RetryContext | None) -> None:
+        spec = self.spec
         self.clock = clock = clocks.current()
-        self.limits = under = standing(ambient.get() if limits is None else limits)
-        self.recorders = [spec.registry] if under is ALONE else [spec.registry, *recorders(under)]
+        self.limits = under = standing(limits)
+        self.recorders = (spec.registry,) if under is ALONE else (spec.registry, *recorders(under))
         begun = clock.now() if started is None else started
         if context is None:
             context = RetryContext._begun(
@@ -68,18 +126,44 @@ class Operation:
         else:
             context.surround(under, clock.random, clock.epoch())
             context.begin(begun)
-        if since is not None:
-            context.since = since
+        if self._since is not None:
+            context.since = self._since
         if not clocks.enabled():
             context.end_retries()
-        self.context = context
+        self._context = context
+        self.policy = context.policy
 
     @classmethod
-    def taken_over(cls, spec: OperationSpec, context: RetryContext, clock: clocks.Clock) -> Operation:
-        """Return an operation whose context is in the middle of it, under no scope."""
+    def taken_over(cls, spec: OperationSpec, so_far: SoFar) -> Operation:
+        """Return an operation that has come so far on the track elsewhere: under no scope, by the real clock."""
         self = cls.__new__(cls)
-        self.spec, self.context, self.clock, self.limits, self.recorders = spec, context, clock, ALONE, [spec.registry]
+        self.spec, self.clock, self.limits, self.recorders = spec, clocks.REAL, ALONE, (spec.registry,)
+        self.policy, self._since, self._started, self._epoch, self._failures, self._judged = so_far
+        self._leave_track()
         return self
+
+    @property
+    def context(self) -> RetryContext:
+        """The context, which decides from now on."""
+        return self._context or self._leave_track()
+
+    def _leave_track(self) -> RetryContext:
+        spec = self.spec
+        context = RetryContext._begun(
+            self.policy, spec.name, spec.layer, self.limits, self.clock.random, self._epoch, self._started
+        )
+        if self._since is not None:
+            context.since = self._since
+        if self._failures:
+            code, message, error_type, rule, _, _ = self._judged
+            context._went_on(self._failures, Verdict(code, message, retryable=True, rule=rule), error_type)
+        self._context, self._track = context, None
+        return context
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have ended."""
+        return self._failures if self._context is None else self._context.attempts
 
     def failed(
         self, error: Exception, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
@@ -89,16 +173,46 @@ class Operation:
         Raises:
             RetryExhausted: It is to come out, and the policy says ``reraise=False``.
         """
-        event = self.context._decide(error, self.clock.now(), self._spent(arguments, named))
-        if self.context.attempts > 1:
+        if self._track is not None:
+            on_track = self._failed_on_track(self._track, error, arguments, named)
+            if on_track is not None:
+                return on_track
+        context = self.context
+        event = context._decide(error, self.clock.now(), self._spent(arguments, named))
+        if context.attempts > 1:
             forget_stale_traceback(error)
         self._publish(event)
         if event.final:
             self._let_out(error, event)
         return event
 
+    def _failed_on_track(
+        self, known: track.Track, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any] | None
+    ) -> RetryEvent | None:
+        failures = self._failures
+        if failures == 0 and (arguments or named) and not track.stay(arguments, named):
+            return None
+        found = track.judged_as(error)
+        if found is None or self.limits.cancelled_by() is not None:
+            return None
+        now = self._started
+        if failures > 0:
+            forget_stale_traceback(error)
+            now = self.clock.now()
+        self._judged = found
+        event = self._ended(known, None if failures < known.most else StopReason.EXHAUSTED, now)
+        self._failures = failures + 1
+        publish(event, self.recorders)
+        if event.reason is not None:
+            leave_note(error, event, self.spec.layer)
+        return event
+
+    def _ended(self, known: track.Track, reason: StopReason | None, now: float) -> RetryEvent:
+        elapsed, moment = now - self._started, self._epoch + now
+        return track.event_of(reason, known, self.spec.name, self._judged, self._failures + 1, elapsed, moment)
+
     def _spent(self, arguments: tuple[Any, ...], named: dict[str, Any] | None) -> str | None:
-        if self.context.policy.before_retry is not None or not (arguments or named):
+        if self.policy.before_retry is not None or not (arguments or named):
             return None
         try:
             return spent_argument(arguments, named or {}, self.spec)
@@ -117,6 +231,10 @@ class Operation:
         Raises:
             RetryExhausted: The value was judged a failure, and no attempt follows.
         """
+        known = self._track
+        if known is not None and verdict is None and self._failures > 0:
+            publish(self._ended(known, StopReason.RECOVERED, self.clock.now()), self.recorders)
+            return None
         spent = None if verdict is None else self._spent(arguments, named)
         event = self.context.returned(verdict, self.clock.now(), spent=spent)
         if event is None:
@@ -134,6 +252,8 @@ class Operation:
         Raises:
             RetryExhausted: It is not, and there is no exception to let out, or the policy says ``reraise=False``.
         """
+        if self._track is not None and self.limits.cancelled_by() is None:
+            return True
         event = self.context.resumed(self.clock.now())
         if event is None:
             return True
@@ -154,7 +274,7 @@ class Operation:
 
     def _let_out(self, error: Exception, event: RetryEvent) -> None:
         leave_note(error, event, self.context.layer)
-        if not self.context.policy.reraise:
+        if not self.policy.reraise:
             raise self._exhausted(event, None) from error
 
     def _exhausted(self, event: RetryEvent, result: object) -> RetryExhausted:
@@ -260,7 +380,7 @@ async def prepare_async(hook: Callable[[RetryContext], Any], context: RetryConte
 
 def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Make attempt after attempt, from the second on, until one succeeds or the operation ends."""
-    prepare, judge = operation.context.policy.before_retry, operation.context.policy.judge
+    prepare, judge = operation.policy.before_retry, operation.policy.judge
     while True:
         try:
             if prepare is not None:
@@ -301,7 +421,7 @@ async def acontinue(
 async def _acontinue(
     operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
-    judge = operation.context.policy.judge
+    judge = operation.policy.judge
     try:
         result = await call(*arguments, **named)
     except Exception as error:
@@ -320,7 +440,7 @@ async def aretry(
     operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """The same as `retry` for a function that returns an awaitable."""
-    prepare, judge = operation.context.policy.before_retry, operation.context.policy.judge
+    prepare, judge = operation.policy.before_retry, operation.policy.judge
     while True:
         try:
             if prepare is not None:

@@ -12,8 +12,8 @@ from retrywrap.record import registry
 from retrywrap.run import inventory, native
 from retrywrap.run.calls import build, build_fast
 from retrywrap.run.kinds import is_async, operation_name, refuse
+from retrywrap.run.links import links
 from retrywrap.run.spec import OperationSpec
-from retrywrap.run.track import links
 
 if TYPE_CHECKING:
     _FunctionWrapper = wrapt.FunctionWrapper[..., Any]

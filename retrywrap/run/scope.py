@@ -294,7 +294,11 @@ class RetryScope:
 
     def block_spec(self) -> OperationSpec:
         """Return the spec of a block's operation."""
-        return self._spec.named(self.name)
+        spec = self._spec  # of many scopes that are written alike
+        known = spec.last_named
+        if known is None or known.name != self.name:
+            spec.last_named = known = spec.named(self.name)
+        return known
 
     def remaining(self) -> float | None:
         """Return the seconds left to the scope and all around it, never below 0.0; None: no limit, or not entered."""

@@ -31,6 +31,8 @@ class OperationSpec:
         simple: Whether the happy path needs nothing but the call: no clock, no budget, no look at the result. What
             configuration may change (``max`` and ``interval`` alone) does not bear on it; a named policy may.
         tally: Is called for each operation that succeeded at once; None: they are not counted.
+        track: What `retrywrap.run.track` knows of it, or None.
+        last_named: The same under the name that was asked for last, for who asks again and again.
 
     The policy is resolved when it is first needed and again after each `configure`, since defaults and named policies
     may change; explicit arguments are validated here, at once.
@@ -40,7 +42,19 @@ class OperationSpec:
         ValueError: An argument is out of range.
     """
 
-    __slots__ = ("_book", "_number", "_policy", "arguments", "base", "name", "registry", "simple", "tally")
+    __slots__ = (
+        "_book",
+        "_number",
+        "_policy",
+        "arguments",
+        "base",
+        "last_named",
+        "name",
+        "registry",
+        "simple",
+        "tally",
+        "track",
+    )
 
     def __init__(
         self, arguments: Mapping[str, Any], base: RetryPolicy | str | None, name: str, registry: Registry
@@ -55,6 +69,8 @@ class OperationSpec:
         self.registry = registry
         self.simple = False
         self.tally: Any = None
+        self.track: Any = None
+        self.last_named: OperationSpec | None = None
         self._number = next(_numbers)
         self._book: PolicyBook | None = None
         self._policy: RetryPolicy
@@ -89,7 +105,8 @@ class OperationSpec:
         """Return the same under another name."""
         other = OperationSpec.__new__(OperationSpec)
         other.arguments, other.base, other.name, other.registry = self.arguments, self.base, name, self.registry
-        other.simple, other.tally, other._number, other._book = self.simple, self.tally, self._number, self._book
+        other.simple, other.tally, other.track, other.last_named = self.simple, self.tally, self.track, None
+        other._number, other._book = self._number, self._book
         if self._book is not None:  # the policy of one that is named is not known yet
             other._policy = self._policy
         return other

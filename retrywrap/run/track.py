@@ -1,68 +1,106 @@
-"""What the fast path in C has to know of a failure on the beaten track, and who goes on where it leaves that.
+"""The beaten track: failures that nothing is said of but "try again, at once", decided without all that others need.
 
-The track is for operations that are retried at once, under no scope, by a policy that asks for nothing but attempts.
-Every decision there is law 10 of `retrywrap.decide.context`; wherever another law has a say, an `Operation` takes over.
+It is for operations that are retried at once, under nothing that limits them, by a policy that asks for nothing but
+attempts, and for errors whose verdict is known to be "retry" by their class and text. Every decision there is law 10 of
+`retrywrap.decide.context`, or law 6 where the retries are used up; wherever another law has a say, a `RetryContext`
+takes the operation over. The fast path in C takes the same track for what it calls itself.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import weakref
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from retrywrap.classifiers.guard import dotted_name, lineage
 from retrywrap.classifiers.registration import book as registrations
 from retrywrap.classifiers.settled import settled
-from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide import policy as policies
-from retrywrap.decide.allowance import ALONE, PROCESS
+from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.backoff import fixed
-from retrywrap.decide.checks import shown
-from retrywrap.decide.context import RetryContext, limit_detail, recovered_detail, scheduled_detail
-from retrywrap.decide.events import SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason, end_name
-from retrywrap.decide.notes import counted
-from retrywrap.decide.policy import RetryPolicy
+from retrywrap.decide.context import limit_detail, recovered_detail, scheduled_detail
+from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason, end_name
+from retrywrap.decide.policy import PolicyBook, RetryPolicy
 from retrywrap.errors import RetryExhausted
-from retrywrap.record import hooks
-from retrywrap.record.registry import MOST_NEWS, Registry
-from retrywrap.reports import report_once
+from retrywrap.record.registry import Registry
 from retrywrap.run import clock as clocks
-from retrywrap.run import drive
 from retrywrap.run.ambient import ambient
-from retrywrap.run.calls import awaited, first_failure
 from retrywrap.run.spec import OperationSpec
 
-__all__ = ["links"]
+__all__ = [
+    "DETAILS",
+    "Judged",
+    "Track",
+    "event_of",
+    "is_clear",
+    "is_plain",
+    "judge",
+    "judged",
+    "judged_as",
+    "started",
+    "stay",
+    "track_of",
+]
 
-SoFar: TypeAlias = "tuple[RetryPolicy, int, float, float, int, Judged]"
-"""Of an operation: its policy, the newest note when it began, its start, the epoch, its failures, the last verdict."""
 Judged: TypeAlias = "tuple[ErrorCode, str, str, str, object, weakref.ref[type]]"
 """Code, message, type and rule of an error that is retried, what was registered then, and its class."""
 
 _MOST_JUDGED = 128
 _MOST_DETAILS = 64
-_ENDS = StopReason.RECOVERED, StopReason.EXHAUSTED
 _AT_ONCE = fixed(0)
 _SAY_MORE = frozenset({"__getattr__", "__getattribute__", "__notes__", "__cause__", "__dict__"})
 _HANDLE = Registry.handle
-_judged: dict[Any, Judged] = {}
+_ERRNO = OSError.__dict__["errno"].__get__
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset})
+_RECOVERED, _EXHAUSTED = end_name(StopReason.RECOVERED), end_name(StopReason.EXHAUSTED)
+judged: dict[Any, Judged] = {}
+"""Verdicts that are kept, by the place of the error's class, its errno and its text."""
 
 
-def _track_of(spec: OperationSpec) -> tuple[Any, ...]:
+def _scheduled(retry: int) -> str:
+    return scheduled_detail(retry, 0.0)
+
+
+DETAILS = tuple((make, tuple(map(make, range(_MOST_DETAILS)))) for make in (_scheduled, recovered_detail))
+"""Of the events of retries and of late successes: what makes the detail, and those of the first numbers."""
+
+
+class Track(NamedTuple):
+    """What is known of an operation's policy before it fails.
+
+    Attributes:
+        book: The policies in force when it was found out.
+        policy: The operation's.
+        most: How many retries it allows.
+        limit: What an event says of that.
+        beaten: Whether nothing but that number decides.
+    """
+
+    book: PolicyBook
+    policy: RetryPolicy
+    most: int
+    limit: str
+    beaten: bool
+
+
+def track_of(spec: OperationSpec) -> Track:
+    """Return what is known of an operation, under the policies in force."""
+    known: Track | None = spec.track
+    if known is not None and known.book is policies.book.current:
+        return known
     book = policies.book.current or policies.book.get()  # first: another thread may put another one in force
-    policy, registry = spec.policy(), spec.registry
-    beaten = spec.simple and _is_plain(registry) and _asks_for_attempts_alone(policy)
+    policy = spec.policy()
     most = sys.maxsize if policy.max is None else min(policy.max, sys.maxsize)
     limit = limit_detail(most if policy.max is None else policy.max)
-    known = registry if beaten else None
-    return book, policy, spec.name, spec.layer, policy.max, most, limit, known, registry._news
+    beaten = spec.simple and _asks_for_attempts_alone(policy)
+    spec.track = found = Track(book, policy, most, limit, beaten)
+    return found
 
 
-def _is_plain(registry: Registry) -> bool:
+def is_plain(registry: Registry) -> bool:
     """Whether a registry takes events as the class does, and nobody has put something else in the place of that."""
     return type(registry) is Registry and "handle" not in vars(registry) and Registry.handle is _HANDLE
 
@@ -73,8 +111,63 @@ def _asks_for_attempts_alone(policy: RetryPolicy) -> bool:
     return policy.backoff == _AT_ONCE and policy.idempotent and policy.reraise and not asks
 
 
-def _judge(error: Exception, key: tuple[Any, ...]) -> Judged | None:
-    """Return what is kept of an error that is retried, whatever else is known of it; None for all others."""
+def is_clear(limits: Allowance | None) -> bool:
+    """Whether nothing limits an operation that fails first now, and time is real.
+
+    Args:
+        limits: What it stands under, if that is not what is ambient.
+    """
+    if clocks._current is not clocks.REAL or not clocks._enabled:
+        return False
+    if limits is None:
+        limits = ambient.get()
+    elif limits is not PROCESS:
+        counts = limits.max is not None or limits.own_deadline is not None or limits.budget is not None
+        if counts or limits.closed or limits.name is not None or limits.parent is None:
+            return False
+        limits = limits.parent
+    return limits is PROCESS
+
+
+def stay(arguments: tuple[Any, ...], named: dict[str, Any] | None) -> bool:
+    """Whether all arguments are certainly as good at the next attempt as they were at the first."""
+    return all(map(_is_steady, arguments)) and (not named or all(map(_is_steady, named.values())))
+
+
+def _is_steady(value: Any) -> bool:
+    cls = type(value)
+    if cls in _PLAIN:
+        return True
+    if hasattr(cls, "__next__") or hasattr(cls, "__anext__") or hasattr(cls, "__await__"):
+        return False
+    return cls.__module__ != "tempfile"
+
+
+def judged_as(error: Exception) -> Judged | None:
+    """Return what is kept of an error that is retried, whatever else is known of it, and that stands alone.
+
+    Returns:
+        None for all others: somebody else must judge.
+    """
+    cls = type(error)
+    try:
+        text = str(error)
+        if "__notes__" in error.__dict__:
+            return None
+    except Exception:  # who says so is the classifier's business
+        return None
+    number = _ERRNO(error) if issubclass(cls, OSError) else None
+    if type(text) is not str or not (number is None or type(number) is int):
+        return None
+    key = id(cls), number, text
+    kept = judged.get(key)
+    if kept is None or kept[5]() is not cls or kept[4] is not registrations.mark:
+        kept = judge(error, key)
+    return None if kept is None or error.__cause__ is not None else kept
+
+
+def judge(error: Exception, key: tuple[Any, ...]) -> Judged | None:
+    """Return what is to be kept of an error under this key of `judged`, and keep it; None for one that others judge."""
     cls = type(error)
     if issubclass(cls, BaseExceptionGroup | RetryExhausted) or any(map(_says_more, lineage(cls))):
         return None
@@ -83,12 +176,12 @@ def _judge(error: Exception, key: tuple[Any, ...]) -> Judged | None:
     verdict = settled(error, text)
     if verdict is None or not verdict.retryable or verdict.forbid or verdict.retry_after is not None:
         return None
-    judged = verdict.code, verdict.message, dotted_name(cls), verdict.rule, mark, weakref.ref(cls)
+    found = verdict.code, verdict.message, dotted_name(cls), verdict.rule, mark, weakref.ref(cls)
     if verdict.message == text:  # else something in it may be a secret
-        if len(_judged) >= _MOST_JUDGED:
-            _judged.clear()
-        _judged[key] = judged
-    return judged
+        if len(judged) >= _MOST_JUDGED:
+            judged.clear()
+        judged[key] = found
+    return found
 
 
 def _says_more(cls: type) -> bool:
@@ -97,92 +190,53 @@ def _says_more(cls: type) -> bool:
     return cls not in (BaseException, object) and not _SAY_MORE.isdisjoint(members)
 
 
-def _go_on(spec: OperationSpec, so_far: SoFar) -> drive.Operation:
-    """Return the operation that has come so far, under what was in force at its begin: no scope, and the real clock."""
-    policy, since, started, epoch, failures, (code, message, error_type, rule, _, _) = so_far
-    context = RetryContext._begun(policy, spec.name, spec.layer, ALONE, clocks.REAL.random, epoch, started)
-    context.since = since
-    context._went_on(failures, Verdict(code, message, retryable=True, rule=rule), error_type)
-    return drive.Operation.taken_over(spec, context, clocks.REAL)
+def event_of(
+    reason: StopReason | None, track: Track, operation: str, found: Judged, attempt: int, elapsed: float, moment: float
+) -> RetryEvent:
+    """Return the event of an attempt that has ended.
 
-
-def _later_failure(
-    spec: OperationSpec, so_far: SoFar, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> drive.Operation | None:
-    drive.forget_stale_traceback(error, sys._getframe().f_back)
-    operation = _go_on(spec, so_far)
-    return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
-
-
-def _later_awaitable(
-    spec: OperationSpec, so_far: SoFar, result: Any, wrapped: Any, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> Any:
-    return drive.retried_later(_go_on(spec, so_far), result, wrapped, arguments, named)
-
-
-def _later_end(spec: OperationSpec, so_far: SoFar, error: Exception, during_attempt: bool | None) -> None:
-    """Publish the end of an operation that was interrupted, in an attempt or before one, or cancelled (None)."""
-    operation = _go_on(spec, so_far)
-    if during_attempt is None:
-        operation.resume(error)
+    Args:
+        reason: None: a retry follows at once; RECOVERED: it succeeded, late; EXHAUSTED: its retries are used up.
+        track: What is known of the operation.
+        operation: Its name.
+        found: Of its newest failure.
+        attempt: The attempt's number.
+        elapsed: Seconds since the first failure.
+        moment: Seconds since the epoch.
+    """
+    code, message, error_type, rule, _, _ = found
+    wait = None
+    if reason is StopReason.EXHAUSTED:
+        name, detail = _EXHAUSTED, track.limit
     else:
-        operation.interrupted(during_attempt=during_attempt)
+        name = _RECOVERED
+        if reason is None:
+            name, wait = SCHEDULED, 0.0
+        make, made = DETAILS[reason is not None]
+        detail = made[attempt] if attempt < _MOST_DETAILS else make(attempt)
+    fields = (
+        name,
+        operation,
+        reason,
+        code,
+        message,
+        error_type,
+        attempt,
+        track.policy.max,
+        wait,
+        elapsed,
+        moment,
+        rule,
+        None,
+        None,
+        detail,
+        name is not _RECOVERED,
+        attempt > 1,
+    )
+    return tuple.__new__(RetryEvent, fields)
 
 
-def _forget_traceback(error: Exception) -> None:
-    # The fast path has no frame, and calls for its caller; below an exit handler or a new thread there is none.
-    drive.forget_stale_traceback(error, sys._getframe().f_back)
-
-
-def _count_some(registry: Registry) -> None:
-    try:
-        registry.count_some()
-    except Exception:  # as hooks.publish says of it
-        report_once(
-            registry, f"{shown(registry)} raised when it counted; it is called on, its errors are not shown again"
-        )
-
-
-def _scheduled(retry: int) -> str:
-    return scheduled_detail(retry, 0.0)
-
-
-def links() -> dict[str, Any]:
-    """Return what the fast path is connected with."""
-    return {
-        "counted": counted,
-        "first_failure": first_failure,
-        "retry": drive.retry,
-        "awaited": awaited,
-        "track_of": _track_of,
-        "judge": _judge,
-        "judged": _judged,
-        "hush": hooks.hush,
-        "tell": hooks.tell,
-        "later_failure": _later_failure,
-        "later_awaitable": _later_awaitable,
-        "later_end": _later_end,
-        "forget_traceback": _forget_traceback,
-        "scheduled": _scheduled,
-        "recovered": recovered_detail,
-        "scheduled_details": tuple(map(_scheduled, range(_MOST_DETAILS))),
-        "recovered_details": tuple(map(recovered_detail, range(_MOST_DETAILS))),
-        "count_some": _count_some,
-        "event_type": RetryEvent,
-        "code_type": ErrorCode,
-        "reason_type": StopReason,
-        "leave_note": drive.leave_note,
-        "unknown_name": UNKNOWN_ERROR,
-        "event_names": (SCHEDULED, *map(end_name, _ENDS)),
-        "reasons": (None, *_ENDS),
-        "ambient": ambient,
-        "process": PROCESS,
-        "clocks": vars(clocks),
-        "clock": clocks.REAL,
-        "policies": policies.book,
-        "registrations": registrations,
-        "hooks": vars(hooks),
-        "threading": vars(threading),
-        "most_news": MOST_NEWS,
-        "time": time,
-    }
+def started() -> tuple[float, float]:
+    """Return the monotonic seconds now, and the seconds since the epoch at which these were 0."""
+    now = time.monotonic()
+    return now, time.time() - now
