@@ -256,6 +256,41 @@ def test_directory_is_refused(target: Path, slash: str) -> None:
     with pytest.raises(IsADirectoryError):
         replace_file(f"{target.parent}{slash}", NEW)
     assert names(target) == ["file.bin"]
+@pytest.mark.parametrize("dangling", [False, True])
+def test_link_that_cannot_be_looked_at_stays(target: Path, monkeypatch: pytest.MonkeyPatch, dangling: bool) -> None:
+    """Where the disk fails while the path is resolved, the write fails: no file takes the link's place."""
+    link = target.with_name("link")
+    link.symlink_to("nowhere" if dangling else "file.bin")
+    real_lstat = os.lstat
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if os.fspath(path) == str(link):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return real_lstat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", refuse)
+        with pytest.raises(OSError, match="the link could not be followed: .*link'") as caught:
+            replace_file(link, NEW)
+    assert caught.value.errno == errno.EIO
+    assert link.is_symlink()
+    assert target.read_bytes() == OLD
+    assert names(target) == ["file.bin", "link"]
+
+
+def test_target_that_may_be_a_link_is_not_replaced(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody can tell whether the path is a link, that is the error."""
+
+    def refuse(path: Any) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", refuse)
+        with pytest.raises(PermissionError, match="file.bin"):
+            replace_file(target, NEW)
+    assert target.read_bytes() == OLD
+
+
 
 
 def test_name_of_a_directory_that_is_not_there(tmp_path: Path) -> None:

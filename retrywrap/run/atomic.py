@@ -16,6 +16,7 @@ _FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _NAME_KEPT = 40
 _MOST_LOOKS = 100
 _NO_SYNC = errno.EINVAL, errno.ENOTSUP
+_NO_LINK = errno.EINVAL, errno.ENOENT
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 
 
@@ -54,7 +55,7 @@ def replace_file(
     _check_mode(mode)
     with _check_data(data) as view, view.cast("B") as content:
         old = _examine(name)
-        target = os.path.realpath(name)
+        target = _follow(name)
         if old is not None and not _is_replaceable(name, old, target):
             return _write_through(name, content)
         return _replace(target, content, mode, old, durable)
@@ -71,6 +72,23 @@ def _examine(name: str) -> os.stat_result | None:
 
 def _is_replaceable(name: str, old: os.stat_result, target: str) -> bool:
     """Whether a regular file bears the target's name; the links of ``/proc/self/fd`` may lead to files without one.
+def _follow(name: str) -> str:
+    """Return the path that a name leads to.
+
+    Raises:
+        OSError: That could not be found out.
+    """
+    target = os.path.realpath(name)
+    try:
+        os.readlink(target)
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return target
+        raise
+    # realpath takes for a file what it could not look at; the new file would take the link's place.
+    raise OSError(errno.EIO, "the link could not be followed", target)
+
+
 
     Those never lead where their text says; an ordinary link does not only in the instant in which another writer
     replaces the file, so that it is looked at again.
