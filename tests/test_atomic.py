@@ -204,6 +204,29 @@ def test_owner_that_cannot_be_kept(target: Path, monkeypatch: pytest.MonkeyPatch
     assert stat.S_IMODE(target.stat().st_mode) == 0o755
 
 
+def test_failing_disk_gives_no_file_away(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where changing the owner fails for want of nothing but luck, the write fails, and the old file stays its owner's."""
+    target.chmod(0o6755)
+    real_fstat = os.fstat
+
+    def another(descriptor: int) -> os.stat_result:
+        values = list(real_fstat(descriptor))
+        values[4] += 1
+        return os.stat_result(values)
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", another)
+        patch.setattr(os, "fchown", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            replace_file(target, NEW)
+    assert target.read_bytes() == OLD
+    assert stat.S_IMODE(target.stat().st_mode) == 0o6755
+    assert names(target) == ["file.bin"]
+
+
 def test_mode_without_fchmod(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that cannot change an open file's mode writes it all the same."""
     monkeypatch.delattr(os, "fchmod")
@@ -233,29 +256,6 @@ def test_dangling_link_gets_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == NEW
 
 
-def test_link_in_a_circle(tmp_path: Path) -> None:
-    """A link to itself is an error, and stays."""
-    (tmp_path / "link").symlink_to("link")
-    with pytest.raises(OSError, match="link") as caught:
-        replace_file(tmp_path / "link", NEW)
-    assert caught.value.errno == errno.ELOOP
-    assert (tmp_path / "link").is_symlink()
-
-
-def test_hard_link_keeps_the_old_content(target: Path) -> None:
-    """Another name of the old file is not changed."""
-    other = target.with_name("other")
-    other.hardlink_to(target)
-    replace_file(target, NEW)
-    assert (target.read_bytes(), other.read_bytes()) == (NEW, OLD)
-
-
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_directory_is_refused(target: Path, slash: str) -> None:
-    """A directory is no file, and nothing is left in it."""
-    with pytest.raises(IsADirectoryError):
-        replace_file(f"{target.parent}{slash}", NEW)
-    assert names(target) == ["file.bin"]
 @pytest.mark.parametrize("dangling", [False, True])
 def test_link_that_cannot_be_looked_at_stays(target: Path, monkeypatch: pytest.MonkeyPatch, dangling: bool) -> None:
     """Where the disk fails while the path is resolved, the write fails: no file takes the link's place."""
@@ -291,6 +291,29 @@ def test_target_that_may_be_a_link_is_not_replaced(target: Path, monkeypatch: py
     assert target.read_bytes() == OLD
 
 
+def test_link_in_a_circle(tmp_path: Path) -> None:
+    """A link to itself is an error, and stays."""
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(OSError, match="link") as caught:
+        replace_file(tmp_path / "link", NEW)
+    assert caught.value.errno == errno.ELOOP
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_hard_link_keeps_the_old_content(target: Path) -> None:
+    """Another name of the old file is not changed."""
+    other = target.with_name("other")
+    other.hardlink_to(target)
+    replace_file(target, NEW)
+    assert (target.read_bytes(), other.read_bytes()) == (NEW, OLD)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_directory_is_refused(target: Path, slash: str) -> None:
+    """A directory is no file, and nothing is left in it."""
+    with pytest.raises(IsADirectoryError):
+        replace_file(f"{target.parent}{slash}", NEW)
+    assert names(target) == ["file.bin"]
 
 
 def test_name_of_a_directory_that_is_not_there(tmp_path: Path) -> None:

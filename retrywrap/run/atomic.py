@@ -17,6 +17,7 @@ _NAME_KEPT = 40
 _MOST_LOOKS = 100
 _NO_SYNC = errno.EINVAL, errno.ENOTSUP
 _NO_LINK = errno.EINVAL, errno.ENOENT
+_NOT_PERMITTED = errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 
 
@@ -70,8 +71,6 @@ def _examine(name: str) -> os.stat_result | None:
         return None
 
 
-def _is_replaceable(name: str, old: os.stat_result, target: str) -> bool:
-    """Whether a regular file bears the target's name; the links of ``/proc/self/fd`` may lead to files without one.
 def _follow(name: str) -> str:
     """Return the path that a name leads to.
 
@@ -89,6 +88,8 @@ def _follow(name: str) -> str:
     raise OSError(errno.EIO, "the link could not be followed", target)
 
 
+def _is_replaceable(name: str, old: os.stat_result, target: str) -> bool:
+    """Whether a regular file bears the target's name; the links of ``/proc/self/fd`` may lead to files without one.
 
     Those never lead where their text says; an ordinary link does not only in the instant in which another writer
     replaces the file, so that it is looked at again.
@@ -196,12 +197,20 @@ def _set_owner(descriptor: int, old: os.stat_result) -> bool:
     new = os.fstat(descriptor)
     if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
         return True
+    if _change_owner(descriptor, old.st_uid, old.st_gid):
+        return True
+    _change_owner(descriptor, -1, old.st_gid)  # a member of the group may do this much
+    return False
+
+
+def _change_owner(descriptor: int, user: int, group: int) -> bool:
+    """Change owner and group; return whether that is permitted, and possible at all on this file system."""
     try:
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    except OSError:
-        with suppress(OSError):
-            os.fchown(descriptor, -1, old.st_gid)  # a member of the group may do this much
-        return False
+        os.fchown(descriptor, user, group)
+    except OSError as error:
+        if error.errno in _NOT_PERMITTED:
+            return False
+        raise  # a failing disk is no reason to give the file to somebody else
     return True
 
 
