@@ -333,6 +333,21 @@ def test_descriptor_that_is_closed_already_is_no_error(tmp_path: Path) -> None:
     gc.collect()
 
 
+def test_descriptor_is_closed_though_the_file_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was removed on its server can be examined no more; its descriptor is given back all the same."""
+    file, _ = create(str(tmp_path), 7)
+    descriptor = file.descriptor
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFile.__del__, "__defaults__", (refuse, *LogFile.__del__.__defaults__[1:]))
+        del file
+        gc.collect()
+    assert not is_open(descriptor)
+
+
 def test_plain_file_is_created_only_if_missing(tmp_path: Path) -> None:
     """Opening a plain file that should be there does not create it; creating it makes it the owner's alone."""
     path = str(tmp_path / "plain")

@@ -136,16 +136,22 @@ class LogFile:
         raise OSError(errno.EIO, f"only {written} of {len(data)} bytes could be written", self.path)
 
     # The functions are bound early, because the module may be half taken down when the interpreter ends.
-    def __del__(self, fstat: Any = os.fstat, close: Any = os.close, identity_of: Any = _identity_of) -> None:
+    def __del__(
+        self, fstat: Any = os.fstat, close: Any = os.close, identity_of: Any = _identity_of, closed: int = errno.EBADF
+    ) -> None:
+        try:
+            ours = self._identity in (None, identity_of(fstat(self.descriptor)))
+        except OSError as error:  # a server's file that was removed there (ESTALE) is ours nevertheless
+            ours = error.errno != closed
         try:
             # A daemon that closes all descriptors may have put another file under the number, which is not ours.
-            if self._identity in (None, identity_of(fstat(self.descriptor))):
+            if ours:
                 close(self.descriptor)
-        except OSError:  # closed by somebody else, which is as good
+        except OSError:  # the system has closed it all the same
             return
 
 
-def open_plain(path: str, *, missing: bool) -> LogFile:
+def open_plain(path: str, *, missing: bool, regular: bool = True) -> LogFile:
     """Open a file, device or pipe that takes the lines as it is; never waits for a pipe's other end.
 
     Args:
