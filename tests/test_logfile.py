@@ -348,6 +348,38 @@ def test_descriptor_is_closed_though_the_file_is_stale(tmp_path: Path, monkeypat
     assert not is_open(descriptor)
 
 
+@pytest.mark.parametrize("left", [b"first line\n[1] Err", b"[", b"first line"])
+def test_line_does_not_stick_to_what_another_writer_left(tmp_path: Path, left: bytes) -> None:
+    """A writer that was killed, or for which the disk was full, may have left a piece: the next line stands alone."""
+    path = tmp_path / "plain"
+    file = open_plain(str(path), missing=True)
+    file.append(b"mine\n", 0)
+    with path.open("ab") as stream:
+        stream.write(left)
+    file.append(b"second\n", 0)
+    with path.open("ab") as stream:
+        stream.write(left)
+    open_plain(str(path), missing=False).append(b"third\n", 0)
+    assert path.read_bytes() == b"mine\n" + left + b"\nsecond\n" + left + b"\nthird\n"
+
+
+def test_plain_file_that_may_only_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without permission to read takes lines all the same."""
+    path, real_open = tmp_path / "plain", os.open
+    path.write_bytes(b"before\n")
+
+    def refuse(name: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return real_open(name, flags, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        file = open_plain(str(path), missing=False)
+    file.append(b"line\n", 7)
+    assert path.read_bytes() == b"before\nline\n"
+
+
 def test_plain_file_is_created_only_if_missing(tmp_path: Path) -> None:
     """Opening a plain file that should be there does not create it; creating it makes it the owner's alone."""
     path = str(tmp_path / "plain")

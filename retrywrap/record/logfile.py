@@ -79,17 +79,19 @@ class LogFile:
         descriptor: Open for appending. The new object owns it, even if making the object fails.
         path: Where it was opened.
         owned: Whether this process alone writes into it.
+        readable: Whether its end can be looked at: others may have left a piece of a line there.
 
     Raises:
         OSError: The descriptor cannot be examined.
     """
 
-    __slots__ = ("_identity", "_owned", "_process", "_torn", "descriptor", "path")
+    __slots__ = ("_identity", "_owned", "_process", "_readable", "_torn", "descriptor", "path")
 
-    def __init__(self, descriptor: int, path: str, *, owned: bool) -> None:
+    def __init__(self, descriptor: int, path: str, *, owned: bool, readable: bool = False) -> None:
         self.descriptor = descriptor
         self.path = path
         self._owned = owned
+        self._readable = readable
         self._process = os.getpid()
         self._torn = False
         self._identity: tuple[int, int] | None = None
@@ -120,7 +122,7 @@ class LogFile:
                 alone writes into the file; elsewhere the next line begins on a line of its own.
         """
         torn, self._torn = self._torn, True  # until known to be whole: an interrupt may end this method anywhere
-        data = b"\n" + line if torn else line
+        data = b"\n" + line if torn or (self._readable and not self._ends_a_line()) else line
         try:
             written = os.write(self.descriptor, data)
         except OSError:
@@ -134,6 +136,13 @@ class LogFile:
                 os.ftruncate(self.descriptor, size)
                 self._torn = torn
         raise OSError(errno.EIO, f"only {written} of {len(data)} bytes could be written", self.path)
+
+    def _ends_a_line(self) -> bool:
+        """Whether the file ends with a newline, as far as can be seen; who wrote the rest may be dead."""
+        with suppress(OSError):  # an empty file has no last byte
+            os.lseek(self.descriptor, -1, os.SEEK_END)
+            return os.read(self.descriptor, 1) == b"\n"
+        return True
 
     # The functions are bound early, because the module may be half taken down when the interpreter ends.
     def __del__(
@@ -158,12 +167,18 @@ def open_plain(path: str, *, missing: bool, regular: bool = True) -> LogFile:
         path: Where.
         missing: Whether to create it. Not passed on where it exists: systems refuse to "create" another user's file in
             a shared directory even if it may be written.
+        regular: Whether it is a file. Then it is opened for reading too, where that is permitted, so that a line does
+            not stick to a piece that a killed writer left. A pipe would have a reader by that.
 
     Raises:
         OSError: It cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _COMMON
-    return LogFile(os.open(path, flags | (os.O_CREAT if missing else 0), 0o600), path, owned=False)
+    flags = os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _COMMON
+    flags |= os.O_CREAT if missing else 0
+    if regular:
+        with suppress(PermissionError):
+            return LogFile(os.open(path, flags | os.O_RDWR, 0o600), path, owned=False, readable=True)
+    return LogFile(os.open(path, flags | os.O_WRONLY, 0o600), path, owned=False)
 
 
 def create(directory: str, number: int) -> tuple[LogFile, int]:

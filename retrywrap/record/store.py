@@ -132,13 +132,14 @@ class ErrorLog:
         return not self._plain and self._max_bytes is not None and size > 0 and size + more > self._max_bytes
 
     def _open(self) -> LogFile:
-        missing = False
+        missing, regular = False, True
         try:
-            self._plain = not stat.S_ISDIR(os.stat(self.path).st_mode)
+            mode = os.stat(self.path).st_mode
+            self._plain, regular = not stat.S_ISDIR(mode), stat.S_ISREG(mode)
         except FileNotFoundError:
             missing = True  # a plain file that is gone was renamed by its keeper, who wants a plain file again
         if self._plain:
-            return open_plain(self.path, missing=missing)
+            return open_plain(self.path, missing=missing, regular=regular)
         if missing:
             _make_directory(self.path)
         now = self._clock()
