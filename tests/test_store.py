@@ -597,6 +597,17 @@ def test_rotation_cleans(tmp_path: Path) -> None:
     for number in range(20):
         log.write(number, -6, "x")
     assert lines(tmp_path) == [f"[{number}] Error -6: x" for number in (17, 18, 19)]
+def test_clock_that_was_set_back(tmp_path: Path) -> None:
+    """Files from a time when the clock was wrong, far ahead, go before those that are begun later."""
+    for _ in range(3):
+        with ErrorLog(tmp_path, max_files=3, clock=lambda: NOW + 4000 * DAY) as log:
+            log.write(1, -6, "from the future")
+    for number in range(2, 5):
+        with ErrorLog(tmp_path, max_files=3, clock=clock) as log:
+            log.write(number, -6, "from now")
+    assert lines(tmp_path) == [f"[{number}] Error -6: from now" for number in (2, 3, 4)]
+
+
     assert (log.written, log.dropped) == (20, 0)
 
 

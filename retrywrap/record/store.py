@@ -143,8 +143,10 @@ class ErrorLog:
         if missing:
             _make_directory(self.path)
         now = self._clock()
-        # Counted on from the last one, so that a clock that stands or goes back does not search through taken names.
-        file, self._number = create(self.path, max(int(now * 1000), self._number + 1))
+        # Counted on from the last one, this process's or any other's: where a clock stands or was set back, no taken
+        # names are searched through, and what is newest does not pass for the oldest when others clean.
+        last = max(self._number, _last_number(self.path))
+        file, self._number = create(self.path, max(int(now * 1000), last + 1))
         self._clean(file.path, now)
         return file
 
@@ -158,6 +160,13 @@ class ErrorLog:
             if path != own:
                 with suppress(OSError):
                     _remove_dead(path, now, -math.inf if index < surplus else self._max_age)
+
+
+def _last_number(directory: str) -> int:
+    try:
+        return max((number for number, _ in log_files(directory)), default=-1)
+    except OSError:  # files may be made in a directory that may not be read
+        return -1
 
 
 def _remove_dead(path: str, now: float, max_age: float) -> None:
