@@ -344,6 +344,20 @@ def test_fork_while_other_threads_write(tmp_path: Path) -> None:
 # --- what vanishes --------------------------------------------------------------------------------
 
 
+def test_directory_below_a_thousand_missing_ones(tmp_path: Path) -> None:
+    """However many directories are missing, they are made; how deep the interpreter may recurse does not matter."""
+    deep = tmp_path.joinpath(*["d"] * 1100)
+    try:
+        assert ErrorLog(deep).write(1, -6, "deep") is True
+        assert lines(deep) == ["[1] Error -6: deep"]
+    finally:  # here, since what removes the tests' folders recurses
+        for path in deep.glob("*.log"):
+            path.unlink()
+        with suppress(OSError):
+            os.removedirs(deep)
+    assert list(tmp_path.parent.glob(f"{tmp_path.name}/*")) == []
+
+
 @pytest.mark.parametrize("what", ["directory", "file", "parent"])
 def test_what_was_removed_comes_back(tmp_path: Path, what: str) -> None:
     """A directory or file that somebody removes is made again for the next line: none is lost in a deleted file."""
@@ -583,6 +597,17 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
 
 
+def test_clock_that_was_set_back(tmp_path: Path) -> None:
+    """Files from a time when the clock was wrong, far ahead, go before those that are begun later."""
+    for _ in range(3):
+        with ErrorLog(tmp_path, max_files=3, clock=lambda: NOW + 4000 * DAY) as log:
+            log.write(1, -6, "from the future")
+    for number in range(2, 5):
+        with ErrorLog(tmp_path, max_files=3, clock=clock) as log:
+            log.write(number, -6, "from now")
+    assert lines(tmp_path) == [f"[{number}] Error -6: from now" for number in (2, 3, 4)]
+
+
 def test_no_limits_no_cleaning(tmp_path: Path) -> None:
     """With both limits off, nothing is removed."""
     for number in range(120):
@@ -597,17 +622,6 @@ def test_rotation_cleans(tmp_path: Path) -> None:
     for number in range(20):
         log.write(number, -6, "x")
     assert lines(tmp_path) == [f"[{number}] Error -6: x" for number in (17, 18, 19)]
-def test_clock_that_was_set_back(tmp_path: Path) -> None:
-    """Files from a time when the clock was wrong, far ahead, go before those that are begun later."""
-    for _ in range(3):
-        with ErrorLog(tmp_path, max_files=3, clock=lambda: NOW + 4000 * DAY) as log:
-            log.write(1, -6, "from the future")
-    for number in range(2, 5):
-        with ErrorLog(tmp_path, max_files=3, clock=clock) as log:
-            log.write(number, -6, "from now")
-    assert lines(tmp_path) == [f"[{number}] Error -6: from now" for number in (2, 3, 4)]
-
-
     assert (log.written, log.dropped) == (20, 0)
 
 

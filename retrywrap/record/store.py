@@ -189,11 +189,12 @@ def _remove_dead(path: str, now: float, max_age: float) -> None:
 
 def _make_directory(path: str) -> None:
     """Make a directory and those above it that are missing, each for its owner alone."""
-    parent = os.path.dirname(path)
-    if parent != path and not os.path.isdir(parent):
-        _make_directory(parent)
-    with suppress(FileExistsError):  # another process may be as quick
-        os.mkdir(path, 0o700)
+    missing = [path]
+    while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent != missing[-1]:
+        missing.append(parent)
+    for one in reversed(missing):
+        with suppress(FileExistsError):  # another process may be as quick
+            os.mkdir(one, 0o700)
 
 
 def _warn(news: str) -> None:
