@@ -205,7 +205,7 @@ def test_owner_that_cannot_be_kept(target: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_failing_disk_gives_no_file_away(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where changing the owner fails for want of nothing but luck, the write fails, and the old file stays its owner's."""
+    """Where changing the owner fails as such, the write fails, and the old file stays its owner's."""
     target.chmod(0o6755)
     real_fstat = os.fstat
 
@@ -270,7 +270,7 @@ def test_link_that_cannot_be_looked_at_stays(target: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", refuse)
-        with pytest.raises(OSError, match="the link could not be followed: .*link'") as caught:
+        with pytest.raises(OSError, match=r"the link could not be followed: .*link'") as caught:
             replace_file(link, NEW)
     assert caught.value.errno == errno.EIO
     assert link.is_symlink()
@@ -286,7 +286,7 @@ def test_target_that_may_be_a_link_is_not_replaced(target: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "readlink", refuse)
-        with pytest.raises(PermissionError, match="file.bin"):
+        with pytest.raises(PermissionError, match=r"file\.bin"):
             replace_file(target, NEW)
     assert target.read_bytes() == OLD
 
