@@ -200,10 +200,9 @@ def test_plain_file_that_is_cut_from_outside(tmp_path: Path) -> None:
         step()
 
     assert log.write(1, -6, "before, and longer")
-    seen = []
+    seen: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        for error in follow(path, sleep):
-            seen.append(error.message)
+        seen.extend(error.message for error in follow(path, sleep))
     assert seen == ["before, and longer", "after"]
     assert path.read_bytes() == b"[2] Error -6: after\n"
 

@@ -34,6 +34,7 @@ Figures: TypeAlias = "Counter[str]"
 LENGTHS = (0, 5, 80, 3000, 20_000)
 PER_FOLDER = 25  # rounds, after which another folder is begun, so that looking through it stays quick
 LONGEST_LIFE = 0.01
+READERS_BREATH = 0.0002
 MOST_CALLS = 60
 MOMENTS = (What.KILL_BEFORE, What.KILL_MIDDLE, What.KILL_AFTER)
 TEMPORARY = re.compile(r"\.target\.([0-9]+)\.[0-9a-f]{16}\.tmp")
@@ -175,6 +176,7 @@ def read_for_ever(target: Path, counts: memoryview) -> None:
         assert version >= last, f"{version} after {last}"
         last = version
         counts[2] += 1
+        time.sleep(READERS_BREATH)  # the writers are to have their turn as well
 
 
 def file_campaign(folder: Path, rounds: int, exact: bool, *, durable: bool) -> Figures:
