@@ -16,7 +16,7 @@ import pytest
 
 import retrywrap
 from retrywrap import Registry, configure, exponential, registry, with_retry
-from retrywrap.cli import UsageError, main
+from retrywrap.cli import main
 from retrywrap.record.sites import Site
 from retrywrap.run import inventory
 
@@ -44,6 +44,7 @@ def test_a_decorated_function_is_known() -> None:
     assert site.line == test_a_decorated_function_is_known.__code__.co_firstlineno + 4
     assert site.asynchronous
     assert site.policy == retrywrap.RetryPolicy(max=3, interval=exponential(1))
+    assert site.policy.interval == site.policy.backoff == exponential(1)
     assert site.policy_name is None
     assert upload.__name__ == "upload"
 
@@ -204,23 +205,58 @@ def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("1 / 0", "stocktaken.bad cannot be imported: ZeroDivisionError: division by zero"),
-        ("raise SystemExit(3)", "stocktaken.bad cannot be imported: SystemExit: 3"),
-        ("from retrywrap import configure; configure('no.toml')", "no.toml"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("from retrywrap import configure; configure('no.toml')", "ConfigurationError: no.toml"),
     ],
 )
-def test_a_module_that_cannot_be_imported(package: Path, text: str, said: str) -> None:
-    """Is named, with the reason; nothing is listed."""
-    (package / "bad.py").write_text(text)
-    with pytest.raises((UsageError, retrywrap.ConfigurationError), match=said.replace(".", r"\.")):
-        _run("stocktaken")
+@pytest.mark.parametrize("where", ["bad.py", "deep/__init__.py"])
+def test_a_module_inside_that_cannot_be_imported(
+    package: Path, capsys: pytest.CaptureFixture[str], where: str, text: str, said: str
+) -> None:
+    """Is named, with the reason, and makes the status 1; what the others hold is listed all the same."""
+    (package / where).write_text(text)
+    name = f"stocktaken.{where.partition('/')[0].removesuffix('.py')}"
+    assert main(["inventory", "stocktaken"]) == 1
+    out, err = capsys.readouterr()
+    assert "\nstocktaken.load " in out
+    assert out.endswith(" in stocktaken, without 1 module that cannot be imported\n")
+    assert err.startswith(f"retrywrap: {name} cannot be imported: {said}")
+    assert err.count("\n") == 1
+    assert main(["inventory", "stocktaken", "--json"]) == 1
+    assert "stocktaken.load" in [each["operation"] for each in json.loads(capsys.readouterr().out)]
 
 
-def test_a_package_inside_that_cannot_be_imported(package: Path) -> None:
-    """The walk over a package imports its packages, too."""
-    (package / "deep" / "__init__.py").write_text("import nothing_of_that_name\n")
-    with pytest.raises(UsageError, match=r"stocktaken\.deep cannot be imported: ModuleNotFoundError: No module named"):
-        _run("stocktaken")
+def test_a_package_that_cannot_be_imported(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to list: one line, and status 2; a configuration that is refused speaks for itself."""
+    (package / "__init__.py").write_text("1 / 0")
+    assert main(["inventory", "stocktaken"]) == 2
+    assert capsys.readouterr().err == "retrywrap: stocktaken cannot be imported: ZeroDivisionError: division by zero\n"
+    (package / "__init__.py").write_text("from retrywrap import configure; configure('no.toml')")
+    assert main(["inventory", "stocktaken"]) == 2
+    assert capsys.readouterr().err.startswith("retrywrap: no.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("stocktaken/deep/store.py", "stocktaken.deep.store"),
+        ("./stocktaken/deep/__init__.py", "stocktaken.deep"),
+        ("stocktaken/", "stocktaken"),
+        ("single.py", "single"),
+        (".", "single, stocktaken"),
+        ("", "single, stocktaken"),
+        (".deep", "app, or app.storage"),
+    ],
+)
+def test_a_path_is_no_module(package: Path, capsys: pytest.CaptureFixture[str], name: str, hint: str) -> None:
+    """The message says what it is called."""
+    (package.parent / "single.py").write_text("")
+    assert main(["inventory", name]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"retrywrap: MODULE must be a module's name, as one imports it: {hint}; got {name!r}\n"
+    )
 
 
 def test_a_name_that_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,11 +266,3 @@ def test_a_name_that_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
         capsys.readouterr().err
         == "retrywrap: no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'\n"
     )
-
-
-def _run(module: str) -> None:
-    import argparse
-
-    from retrywrap.cli import inventory as command
-
-    command.run(argparse.Namespace(module=module, json=False))

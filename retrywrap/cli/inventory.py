@@ -29,9 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "inventory",
         help="list the functions that are retried",
         description="Import a module, or a package with all its modules, and list every decorated function in it: its "
-        "operation, its policy, and where it stands. Modules are looked for in the current folder first.",
+        "operation, its policy, and where it stands. Modules are looked for in the current folder first. One inside "
+        "that cannot be imported is named, and makes the status 1.",
     )
-    parser.add_argument("module", metavar="MODULE", help="as one imports it: app, app.storage")
+    parser.add_argument("module", metavar="MODULE", help="as one imports it: app, app.storage; not a path")
     parser.add_argument("--json", action="store_true", help="a JSON array")
     parser.set_defaults(run=run)
 
@@ -39,22 +40,44 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print the decorated functions of a module; return the exit status."""
     name: str = arguments.module
+    _check_name(name)
     sys.path.insert(0, os.getcwd())
     if "." in name:
         _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
     before = {id(proxy) for proxy in proxies()}
-    _import_all(name)
+    broken = _import_all(_imported(name))
     listed = [(site(proxy), id(proxy) not in before) for proxy in proxies()]
     found = in_order(each for each, is_new in listed if _belongs(each, name, is_new=is_new))
+    for each, error in broken.items():
+        print(f"retrywrap: {_refused(each, error)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps([_row(each) for each in found], indent=2))
-        return 0
+    else:
+        _print(found, name, len(broken))
+    return 1 if broken else 0
+
+
+def _check_name(name: str) -> None:
+    """Say how a module is named, where it is not."""
+    if all(part.isidentifier() for part in name.split(".")) and not os.path.isfile(name):
+        return
+    path = os.path.relpath(name or os.curdir)
+    dotted = path.removesuffix(".py").removesuffix(f"{os.sep}__init__").replace(os.sep, ".")
+    if all(part.isidentifier() for part in dotted.split(".")):
+        hint = dotted
+    else:
+        found = sorted(each.name for each in pkgutil.iter_modules([path]) if each.name != "setup")
+        hint = ", ".join(found[:5]) + (", …" if len(found) > 5 else "") or "app, or app.storage"
+    raise UsageError(f"MODULE must be a module's name, as one imports it: {hint}; got {shown(name)}")
+
+
+def _print(found: list[Site], name: str, broken: int) -> None:
     rows = [(each.operation, _policy(each), _place(each)) for each in found]
     widths = [max([len(row[column]) for row in rows], default=0) for column in (0, 1)]
     for operation, policy, place in rows:
         print(f"{operation:{widths[0]}}  {policy:{widths[1]}}  {place}")
-    print(f"{len(found)} decorated function{'s' * (len(found) != 1)} in {name}")
-    return 0
+    but = f", without {broken} module{'s' * (broken != 1)} that cannot be imported" if broken else ""
+    print(f"{len(found)} decorated function{'s' * (len(found) != 1)} in {name}{but}")
 
 
 def _belongs(site: Site, name: str, *, is_new: bool) -> bool:
@@ -62,11 +85,19 @@ def _belongs(site: Site, name: str, *, is_new: bool) -> bool:
     return site.module == name or site.module.startswith(f"{name}.") or (is_new and site.file is None)
 
 
-def _import_all(name: str) -> None:
-    module = _imported(name)
-    for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}.", onerror=_refuse):
-        if not each.name.endswith(".__main__"):  # to import it is to run the program
-            _imported(each.name)
+def _import_all(package: ModuleType) -> dict[str, BaseException]:
+    """Import all modules of a package; return those that cannot be, with the reasons."""
+    broken: dict[str, BaseException] = {}
+    for each in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if each.name.endswith(".__main__"):  # to import it is to run the program
+            continue
+        try:
+            module = import_module(each.name)
+        except (Exception, SystemExit) as error:
+            broken[each.name] = error
+        else:
+            broken |= _import_all(module)
+    return broken
 
 
 def _imported(name: str, *, asked: str | None = None) -> ModuleType:
@@ -75,13 +106,11 @@ def _imported(name: str, *, asked: str | None = None) -> ModuleType:
     except ConfigurationError:  # says what is wrong itself
         raise
     except (Exception, SystemExit) as error:
-        _refuse(asked or name, error)
-        raise AssertionError("unreachable") from None  # pragma: no cover - for the type checker
+        raise UsageError(_refused(asked or name, error)) from error
 
 
-def _refuse(name: str, error: BaseException | None = None) -> None:
-    error = sys.exc_info()[1] if error is None else error
-    raise UsageError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+def _refused(name: str, error: BaseException) -> str:
+    return f"{name} cannot be imported: {type(error).__name__}: {error}"
 
 
 def _policy(site: Site) -> str:

@@ -211,6 +211,11 @@ class RetryPolicy:
         raise AttributeError("RetryPolicy is immutable")
 
     @property
+    def interval(self) -> Backoff:
+        """What ``interval=`` said, as a backoff: the same as `backoff`."""
+        return self.backoff
+
+    @property
     def chain(self) -> Chain:
         """What classifies errors: the default chain, unless ``classifier=`` says otherwise."""
         return self.own_chain or _load_chain(None)
