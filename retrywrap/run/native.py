@@ -1,8 +1,8 @@
 """Which build runs: the fast path in C, or pure Python.
 
 The extension module is built where there is a compiler. It is not used where the environment variable
-``RETRYWRAP_PURE`` is set to anything but 0, or where wrapt's objects are not what it can rely on: where wrapt itself
-runs in pure Python, say.
+``RETRYWRAP_PURE`` is set to anything but 0 or nothing, or where wrapt's objects are not what it can rely on: where
+wrapt itself runs in pure Python, say.
 """
 
 from __future__ import annotations
