@@ -260,6 +260,7 @@ CASES: dict[str, dict[str, list[Any]]] = {
         "waits": [3, "3", None, MISFIT, [-1], ["3"], [None]],
         "codes": [3, "NETWORK", None, MISFIT, ["NO_SUCH_CODE"], [1.5], [None], [True]],
         "outcome": [3, "succeeded", MISFIT, True],
+        "unknown": [{"attempt": 3}, {"colour": 3}],
     },
     "retrywrap.testing.always": {"error": [None, 3, "error", MISFIT, int]},
     "retrywrap.testing.at_rate": {
@@ -269,7 +270,7 @@ CASES: dict[str, dict[str, list[Any]]] = {
     },
     "retrywrap.testing.inject": {
         "target": [*TARGETS, "no.such.operation"],
-        "faults": [None, 3, "error", b"x", {}, MISFIT, ["error"], [MISFIT], [-1], [int]],
+        "faults": [None, 3, "error", b"x", {}, MISFIT, ["error"], [MISFIT], [-1], [int], [UnicodeDecodeError]],
     },
     "retrywrap.testing.latency": {"seconds": [None, *SECONDS]},
 }
@@ -297,6 +298,7 @@ EXEMPT: dict[str, tuple[str, set[str]]] = {
     "retrywrap.plugin.backup_execute_with_retry": (ANYTHING, {"user_data"}),
     "retrywrap.testing.Events.add": (MACHINE, {"event"}),
     "retrywrap.testing.Injection": ("made by inject, which checks it", {"faults"}),
+    "retrywrap.testing.Injection.meets": (MACHINE, {"arguments"}),
     "retrywrap.testing.Injection.next_fault": (MACHINE, {"proxy"}),
     "retrywrap.testing.Observed": (DATA, set(testing.Observed._fields)),
     "retrywrap.testing.VirtualClock.asleep": (MACHINE, {"seconds", "limits"}),
@@ -363,6 +365,7 @@ ALSO: dict[tuple[str, str], str] = {
     ("retrywrap.classifiers.unregister", "target"): "is not registered",
     ("retrywrap.with_retry", "function"): "calling it again|a property cannot be called",
     ("retrywrap.with_retry", "unknown"): "has no parameter",
+    ("retrywrap.testing.Events.expect", "unknown"): "has no parameter",
     ("retrywrap.testing.at_rate", "errors"): "error must be",
     ("retrywrap.testing.inject", "faults"): "a fault must be|seconds must be",
     ("retrywrap.RetryPolicy.replace", "changes"): "|".join(POLICY),

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import wrapt
 
 from retrywrap import Registry, with_retry
 from retrywrap.testing import EVERYTHING, VirtualClock, always, at_rate, inject, latency, observe
@@ -60,7 +61,7 @@ def test_each_call_has_its_fault(clock: VirtualClock) -> None:
     assert injection.calls == {"test_faults.double": 6}
     assert injection.raised == {"test_faults.double": 3}
     assert injection.count == 3
-    assert repr(injection) == "<3 faults injected into 6 calls>"
+    assert repr(injection) == "<3 errors and 0 delays injected into 6 calls>"
     assert [each.messages for each in events.of(double)] == [
         ["injected by retrywrap.testing"],
         ["of mine", "injected by retrywrap.testing"],
@@ -137,11 +138,28 @@ def test_chance_is_the_same_with_the_same_seed() -> None:
 def test_latency_is_of_the_virtual_time(clock: VirtualClock) -> None:
     """It is no wait of the retries."""
     service = Service()
-    with inject(service.method, latency(2)), inject(service.later, [timedelta(seconds=3)]):
+    with (
+        inject(service.method, latency(2)) as slow,
+        inject(service.later, [timedelta(seconds=3), TimeoutError]) as both,
+    ):
         service.method(1)
         asyncio.run(service.later(1))
     assert clock.now() == 5.0
     assert clock.waits == []
+    assert slow.delayed == {"test_faults.Service.method": 1}
+    assert (slow.raised, slow.count) == ({}, 1)
+    asyncio.run(service.later(1))
+    assert (both.delayed, both.raised, both.count) == ({"test_faults.Service.later": 1}, {}, 1)
+
+
+def test_delays_and_errors_are_counted_apart(clock: VirtualClock) -> None:
+    """Both are faults."""
+    with inject(double, [2, TimeoutError, 3, None]) as injection:
+        assert [double(1), double(1), double(1)] == [2, 2, 2]
+    name = "test_faults.double"
+    assert (injection.delayed, injection.raised, injection.count) == ({name: 2}, {name: 1}, 3)
+    assert repr(injection) == "<1 errors and 2 delays injected into 4 calls>"
+    assert clock.now() == 6.0  # and one second of waiting
 
 
 def test_latency_is_of_the_real_time_where_there_is_no_other() -> None:
@@ -252,6 +270,64 @@ def test_a_fault_of_a_plan_that_is_none_is_refused_at_its_call() -> None:
 
     with inject(double, Plan()), pytest.raises(TypeError, match="a fault must be"):
         double(1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_method_of_an_object_is_its_own() -> None:
+    """Other objects' calls go through, and are not counted; the class's stands for all."""
+    mine, other = Service(), Service()
+    with inject(mine.method, [ConnectionResetError] * 2) as injection, observe() as events:
+        assert other.method(1) == (other, 1)
+        assert events == []
+        assert mine.method(1) == (mine, 1)
+    assert injection.calls == {"test_faults.Service.method": 3}
+    assert injection.count == 2
+    with inject(mine.later, [ConnectionResetError] * 2) as injection:
+        asyncio.run(other.later(1))
+        assert injection.calls == {}
+        asyncio.run(mine.later(1))
+    assert injection.count == 2
+    with inject(Service.method, [ConnectionResetError] * 2) as injection:
+        other.method(1)
+    assert injection.count == 2
+
+
+@wrapt.decorator
+def _through(wrapped: Any, _: Any, arguments: Any, keywords: Any) -> Any:
+    return wrapped(*arguments, **keywords)
+
+
+class Decorated:
+    """Has a method that binds as another decorator has it."""
+
+    @retried
+    @_through
+    def method(self) -> Any:
+        """Return itself."""
+        return self
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_binds_in_its_own_way_fails_too() -> None:
+    """By name, by the class, by an object alone, with everything; and nothing stays in what was bound meanwhile."""
+    mine, other = Decorated(), Decorated()
+    for target in ("test_faults.Decorated.method", Decorated.method, EVERYTHING):
+        with inject(target, [ConnectionResetError] * 2) as injection:
+            assert mine.method() is mine
+        assert injection.raised == {"test_faults.Decorated.method": 2}
+    with inject(mine.method, [ConnectionResetError] * 2) as injection:
+        assert other.method() is other
+        assert injection.calls == {}
+        assert mine.method() is mine
+        kept = mine.method
+    assert injection.count == 2
+    with inject(double, [ConnectionResetError]):
+        assert mine.method() is mine
+    with inject(mine.method, [ConnectionResetError] * 10):
+        kept = mine.method
+    with observe() as events:
+        assert kept() is mine
+    assert events == []
 
 
 def test_everything_prints_as_its_name() -> None:

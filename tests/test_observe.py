@@ -168,13 +168,52 @@ def test_an_expectation_of_what_was_gives_it() -> None:
 def test_one_operation_is_expected() -> None:
     """None, or several, is an assertion that names them."""
     with observe() as events:
-        with pytest.raises(AssertionError, match=r"no attempt of op failed; nor did any other operation"):
+        with pytest.raises(AssertionError, match=r"no attempt of op failed.*; nor did any other operation"):
             events.operation("op")
         fails(1)()
-        with pytest.raises(AssertionError, match=r"no attempt of other failed; those that did: op"):
+        with pytest.raises(AssertionError, match=r"no attempt of other failed, and .*; those that did: op"):
             events.operation("other")
         fails(2)()
     with pytest.raises(
         AssertionError, match=r"failed in 2 operations: 2 attempts, recovered, 3 attempts, recovered; of"
     ):
         events.operation("op")
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_name_that_is_mistaken() -> None:
+    """What was meant is said, of what is decorated or failed; a name that is known just did not fail."""
+    operation = with_retry(name="shop.upload")(lambda: None)
+    with observe() as events, pytest.raises(AssertionError) as caught:
+        events.expect("uplod", attempts=2)
+    said = "no attempt of uplod failed, and no decorated function has that name: did you mean 'shop.upload'?; nor did"
+    assert str(caught.value).startswith(said)
+    with pytest.raises(AssertionError, match=r"^no attempt of shop\.upload failed; nor did any other operation$"):
+        events.expect(operation, attempts=2)
+
+
+def test_a_parameter_that_is_mistaken() -> None:
+    """What was meant is said."""
+    with observe() as events:
+        with pytest.raises(
+            TypeError, match=r"expect\(\) has no parameter 'attempt': did you mean attempts=, which counts"
+        ):
+            events.expect("op", attempt=2)  # type: ignore[arg-type]  # the mistake
+        with pytest.raises(TypeError, match=r"has no parameter 'outcom': did you mean outcome="):
+            events.expect("op", outcom="recovered")  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"waits": 3}, r"waits must be a list, the seconds of each wait in order, as in waits=\[1, 2\]; got 3"),
+        ({"codes": "TIMEOUT"}, r"codes must be a list, the code of each failed attempt in order.*; got 'TIMEOUT'"),
+    ],
+)
+def test_a_single_value_is_no_list(wrong: dict[str, Any], said: str) -> None:
+    """The message says of what the list is."""
+    with observe() as events:
+        fails(1)()
+    with pytest.raises(TypeError, match=said):
+        events.expect("op", **wrong)

@@ -9,7 +9,7 @@ __all__ = ["unknown_parameter"]
 
 # The names under which tenacity, backoff, retrying, urllib3 and others have what is called otherwise here.
 _ELSEWHERE = {
-    "max": "attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries",
+    "max": "attempt attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries",
     "interval": "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen",
     "timeout": "deadline max_delay max_time max_wait_time stop_max_delay total_timeout",
     "on": "catch error errors exc exception exceptions retry retry_on retry_on_exception retry_if when",
@@ -18,6 +18,11 @@ _ELSEWHERE = {
     "reraise": "raise_on_giveup retry_error_cls",
 }
 _OURS = {theirs: ours for ours, many in _ELSEWHERE.items() for theirs in many.split()}
+
+_COUNTED = {
+    "max": ", which counts retries after the first call",
+    "attempts": ", which counts the first call, too",
+}
 
 _BELONGS = {
     "jitter": 'it belongs to the backoff, as in interval=exponential(1, jitter="full")',
@@ -43,5 +48,5 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
         ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
     if not ours:
         return f"has no parameter {name!r}; {listed}"
-    counted = ", which counts retries after the first call" if ours == "max" else ""
+    counted = _COUNTED.get(ours, "")
     return f"has no parameter {name!r}: did you mean {ours}={counted}? ({listed})"

@@ -15,7 +15,7 @@ from retrywrap.run.kinds import core, is_async
 if TYPE_CHECKING:
     from retrywrap.run.spec import OperationSpec
 
-__all__ = ["in_order", "known", "note", "place_of", "proxies", "site", "sites", "watchers"]
+__all__ = ["binders", "in_order", "known", "note", "place_of", "proxies", "site", "sites", "watchers"]
 
 # By place, because a proxy is equal to what it wraps, which may be equal to others, or not hashable.
 known: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -23,6 +23,9 @@ known: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 watchers: list[Callable[[Any], None]] = []
 """Called with each function that is decorated from now on."""
+
+binders: list[Callable[[Any, Any], None]] = []
+"""Called with each function that binds in its own way, and what it has just been bound to."""
 
 
 def note(proxy: Any) -> None:

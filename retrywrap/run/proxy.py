@@ -74,7 +74,12 @@ class _Manners(_Proxy):
 def _bind_as_it_does(self: Any, instance: Any, owner: type | None = None) -> Any:
     """Bind what binds in its own way, as the work of other decorators does."""
     bound = self.__wrapped__.__get__(instance, owner)
-    return self if bound is self.__wrapped__ else _make(_Unbound, bound, self._self_spec)
+    if bound is self.__wrapped__:
+        return self
+    made = _make(_Unbound, bound, self._self_spec)
+    for binder in inventory.binders:
+        binder(self, made)
+    return made
 
 
 if TYPE_CHECKING or native.fast is None:

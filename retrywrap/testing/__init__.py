@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap.testing.clock import VirtualClock
-from retrywrap.testing.faults import EVERYTHING, Injection, always, at_rate, inject, latency
+from retrywrap.testing.faults import EVERYTHING, Injection, inject
 from retrywrap.testing.observe import Events, Observed, observe
+from retrywrap.testing.plans import always, at_rate, latency
 from retrywrap.testing.state import disabled, isolated_registry, reset
 
 __all__ = [

@@ -9,6 +9,7 @@ from retrywrap.decide.checks import check_number, check_seconds, shown
 from retrywrap.locks import new_lock
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import Turns
+from retrywrap.testing.usage import tell
 
 __all__ = ["VirtualClock"]
 
@@ -41,9 +42,6 @@ class VirtualClock(clocks.Clock):
         start: Seconds since the epoch at which it begins.
         random: The number in [0, 1) that jitter sees: 0.5 gives each wait in the middle of its range.
 
-    Attributes:
-        waits: The seconds of each wait so far, in order.
-
     Raises:
         TypeError: An argument is no number.
         ValueError: `start` is negative or not finite, or `random` is outside [0, 1).
@@ -58,7 +56,7 @@ class VirtualClock(clocks.Clock):
         self._looks = 0
         self._turns = Turns()
         self._lock = new_lock()
-        self.waits: list[float] = []
+        self._waits: list[float] = []
 
     def now(self) -> float:
         """Return the virtual seconds since the clock was made.
@@ -105,7 +103,7 @@ class VirtualClock(clocks.Clock):
         if limits.cancelled:
             return
         with self._lock:
-            self.waits.append(seconds)
+            self._waits.append(seconds)
             self._elapsed += seconds
             self._looks = 0
 
@@ -124,9 +122,15 @@ class VirtualClock(clocks.Clock):
         if limits.cancelled:
             return
         with self._lock:
-            self.waits.append(seconds)
+            self._waits.append(seconds)
             self._elapsed = max(self._elapsed, due)
             self._looks = 0
+
+    @property
+    def waits(self) -> list[float]:
+        """The seconds of each wait so far, in order."""
+        tell("VirtualClock.waits")
+        return self._waits
 
     @property
     def waited(self) -> float:
@@ -152,4 +156,4 @@ class VirtualClock(clocks.Clock):
                 _clocks.clear()
 
     def __repr__(self) -> str:
-        return f"<VirtualClock at {self._elapsed:g} s, {len(self.waits)} waits>"
+        return f"<VirtualClock at {self._elapsed:g} s, {len(self._waits)} waits>"

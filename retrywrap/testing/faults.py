@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import random
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
-from typing import Any, TypeAlias, TypeGuard
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from inspect import isawaitable
+from types import MethodType, TracebackType
+from typing import Any
 
 from retrywrap.decide.allowance import PROCESS
-from retrywrap.decide.checks import check_number, check_seconds, shown
+from retrywrap.decide.checks import shown
+from retrywrap.errors import RetryUsageError
 from retrywrap.locks import new_lock
 from retrywrap.run import clock as clocks
 from retrywrap.run import inventory
 from retrywrap.run.kinds import is_async
 from retrywrap.testing.clock import VirtualClock
-from retrywrap.testing.observe import decorated, name_of
+from retrywrap.testing.names import decorated, meant, name_of
+from retrywrap.testing.plans import Fault, check_fault, is_error, made
+from retrywrap.testing.usage import tell
 
-__all__ = ["EVERYTHING", "Fault", "Injection", "always", "at_rate", "inject", "injecting", "latency"]
-
-_Error: TypeAlias = BaseException | type[BaseException]
-Fault: TypeAlias = _Error | float | timedelta | None
-"""What becomes of one call: it raises this; it takes so many seconds first; None: nothing."""
-
-_TEXT = "injected by retrywrap.testing"
+__all__ = ["EVERYTHING", "Injection", "inject", "injecting"]
 
 
 class _Everything:
@@ -39,75 +37,6 @@ EVERYTHING = _Everything()
 """Every decorated function, those too that are decorated while the injection goes on."""
 
 
-class _Repeated:
-    """The same for every call."""
-
-    def __init__(self, fault: Fault) -> None:
-        self._fault = fault
-
-    def __iter__(self) -> Iterator[Fault]:
-        return itertools.repeat(self._fault)
-
-
-class _ByChance:
-    """The same calls fail with the same seed."""
-
-    def __init__(self, rate: float, errors: list[_Error], seed: int) -> None:
-        self._rate, self._errors, self._seed = rate, errors, seed
-
-    def __iter__(self) -> Iterator[Fault]:
-        chance = random.Random(self._seed)
-        while True:
-            yield chance.choice(self._errors) if chance.random() < self._rate else None
-
-
-def always(error: _Error) -> Iterable[Fault]:
-    """Return the plan by which every call raises the same.
-
-    Args:
-        error: An exception, or a type of them.
-
-    Raises:
-        TypeError: It is neither.
-    """
-    return _Repeated(_check_error(error))
-
-
-def latency(seconds: float | timedelta) -> Iterable[Fault]:
-    """Return the plan by which every call takes so long before it begins; under a `VirtualClock`, of its time.
-
-    Args:
-        seconds: How long.
-
-    Raises:
-        TypeError: It is no number of seconds.
-        ValueError: It is negative or not finite.
-    """
-    return _Repeated(check_seconds(seconds, "seconds"))
-
-
-def at_rate(rate: float, /, *errors: _Error, seed: int = 0) -> Iterable[Fault]:
-    """Return the plan by which calls fail by chance, the same ones with the same seed.
-
-    Args:
-        rate: The part of the calls that fail, from 0 to 1.
-        *errors: What they raise: exceptions or types of them, one of which is drawn for each.
-        seed: Of the random numbers.
-
-    Raises:
-        TypeError: An argument has the wrong type.
-        ValueError: `rate` is outside 0 to 1, or there is no error.
-    """
-    rate = check_number(rate, "rate", 0.0)
-    if rate > 1:
-        raise ValueError(f"rate must be a part of all calls, from 0 to 1; got {shown(rate)}")
-    if not errors:
-        raise ValueError("errors must be one exception, or exception type, at least")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed must be an int; got {shown(seed)}")
-    return _ByChance(rate, [_check_error(error) for error in errors], seed)
-
-
 class Injection:
     """Faults that are being injected.
 
@@ -117,19 +46,30 @@ class Injection:
     Attributes:
         calls: How many calls there were so far, of each operation by name: attempts, in other words.
         raised: How many of them failed on purpose, of each operation by name.
+        delayed: How many of them took their time on purpose, of each operation by name.
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.calls: dict[str, int] = {}
         self.raised: dict[str, int] = {}
+        self.delayed: dict[str, int] = {}
+        self.over = False
         self._faults = faults
         self._left: dict[int, Iterator[Fault]] = {}
         self._lock = new_lock()
 
     @property
     def count(self) -> int:
-        """How many calls failed on purpose so far, of all functions."""
-        return sum(self.raised.values())
+        """How many faults were injected so far, into all functions: errors and delays."""
+        return sum(self.raised.values()) + sum(self.delayed.values())
+
+    def meets(self, arguments: tuple[Any, ...]) -> bool:
+        """Return whether a call is one of those that faults are injected into.
+
+        Args:
+            arguments: Its positional arguments.
+        """
+        return not self.over
 
     def next_fault(self, proxy: Any) -> float:
         """Count a call; raise what it is to raise, or return the seconds that it takes before it begins.
@@ -145,14 +85,79 @@ class Injection:
             fault = next(self._left[id(proxy)], None)
             if fault is None:
                 return 0.0
-            if not _is_error(fault):
-                return _check_latency(fault)
-            self.raised[name] = self.raised.get(name, 0) + 1
-        raise _made(fault)
+            seconds = check_fault(fault)
+            kind = self.raised if is_error(fault) else self.delayed
+            kind[name] = kind.get(name, 0) + 1
+        if is_error(fault):
+            raise made(fault)
+        return seconds
+
+    def finish(self, proxy: Any) -> None:
+        """Look at a call that has succeeded; raise what it is to raise in the place of its result.
+
+        Args:
+            proxy: The decorated function that was called.
+        """
 
     def __repr__(self) -> str:
-        return f"<{self.count} faults injected into {sum(self.calls.values())} calls>"
+        errors, delays = sum(self.raised.values()), sum(self.delayed.values())
+        return f"<{errors} errors and {delays} delays injected into {sum(self.calls.values())} calls>"
 
+
+class _OfOne(Injection):
+    """Faults for the calls of a method of one object."""
+
+    def __init__(self, faults: Iterable[Fault], instance: object) -> None:
+        super().__init__(faults)
+        self._instance = instance
+
+    def meets(self, arguments: tuple[Any, ...]) -> bool:
+        return super().meets(arguments) and bool(arguments) and arguments[0] is self._instance
+
+
+class _Injecting(AbstractContextManager[Injection]):
+    """What `inject` returns: it begins where its ``with`` block does."""
+
+    def __init__(self, target: object, targets: list[Any], make: Callable[[], Injection]) -> None:
+        self._target, self._targets, self._make = target, targets, make
+        self._active: ExitStack | None = None
+        self._used = False
+        frame = sys._getframe(2)
+        self._place = frame.f_code.co_filename, frame.f_lineno
+
+    def __enter__(self) -> Injection:
+        if self._active is not None:
+            raise RetryUsageError(
+                "this injection is in force already: call inject(…) once more for another beside it, "
+                "or enter this one again when its with block is over"
+            )
+        self._used = True
+        tell("inject")
+        injection = self._make()
+        with ExitStack() as stack:
+            stack.enter_context(injecting(self._targets, injection, later=self._target is EVERYTHING))
+            self._active = stack.pop_all()
+        return injection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._active is None:
+            raise RetryUsageError("this injection is not in force: enter it with a with statement first")
+        active, self._active = self._active, None
+        active.close()
+
+    def __del__(self) -> None:
+        if not self._used:
+            warnings.warn_explicit(
+                f"inject({shown(self._target)}, …) was never entered, so that no fault was injected: "
+                "with inject(…): does it",
+                RuntimeWarning,
+                *self._place,
+            )
+
+
+_SHOWN = 10
 
 _lock = new_lock()
 _active: dict[int, tuple[Any, list[Injection]]] = {}  # the functions that faults are injected into, outermost last
@@ -177,19 +182,22 @@ def inject(
     (2, [1.0, 1.0])
 
     Args:
-        target: A decorated function or method, the name of an operation, or `EVERYTHING`.
+        target: A decorated function or method, the name of an operation, or `EVERYTHING`. A method of an object,
+            ``store.put``, stands for the calls on that object alone; ``Store.put`` for those on all.
         faults: What becomes of each call, in order: an exception, or a type of them, that it raises; seconds that it
             takes before it begins; None, where it just goes through. Or a plan: `always`, `at_rate`, `latency`. A
             single exception or type stands for the first call alone. With several functions, each has its own count.
 
     Returns:
-        A context manager, which gives the `Injection`, which counts.
+        A context manager, which gives the `Injection`, which counts. It can be entered again when it is over, and
+        begins anew then. One that is never entered does nothing, and warns.
 
     Raises:
-        TypeError: `target` is no decorated function, or `faults` are none.
+        TypeError: `target` is no decorated function, or `faults` are none; an exception's type cannot be made from a
+            text, nor from nothing.
         ValueError: No function is decorated under that name, or seconds are out of range.
     """
-    plan: Any = [faults] if _is_error(faults) else faults
+    plan: Any = [faults] if is_error(faults) else faults
     if isinstance(plan, str | bytes | Mapping) or not isinstance(plan, Iterable):
         raise TypeError(
             "faults must be an exception, an iterable of exceptions, seconds and None, or a plan "
@@ -204,15 +212,11 @@ def inject(
         plan = list(plan)
     if isinstance(plan, list | tuple):
         for fault in plan:
-            if fault is not None and not _is_error(fault):
-                _check_latency(fault)
-    return _injected(targets, Injection(plan), later=target is EVERYTHING)
-
-
-@contextmanager
-def _injected(targets: list[Any], injection: Injection, *, later: bool) -> Iterator[Injection]:
-    with injecting(targets, injection, later=later):
-        yield injection
+            check_fault(fault)
+    instance = getattr(target, "__self__", None)  # of a method of one object
+    if isinstance(target, MethodType) and not isinstance(instance, type):
+        return _Injecting(target, targets, functools.partial(_OfOne, plan, instance))
+    return _Injecting(target, targets, functools.partial(Injection, plan))
 
 
 @contextmanager
@@ -237,6 +241,7 @@ def injecting(targets: Iterable[Any], injection: Injection, *, later: bool) -> I
             touch(proxy)
         yield
     finally:
+        injection.over = True
         if later:
             inventory.watchers.remove(touch)
         for proxy in touched:
@@ -248,20 +253,28 @@ def _targets(target: object) -> list[Any]:
         return inventory.proxies()
     if isinstance(target, str):
         found = [proxy for proxy in inventory.proxies() if proxy._self_spec.name == target]
-        if not found:
-            known = sorted({proxy._self_spec.name for proxy in inventory.proxies()})
-            shortly = f"{', '.join(known[:10])}{', …' if len(known) > 10 else ''}" or "none is"
-            raise ValueError(f"target must be the name of a decorated function ({shortly}); got {shown(target)}")
-        return found
+        if found:
+            return found
+        known = {proxy._self_spec.name for proxy in inventory.proxies()}
+        hint = meant(target, known) or f"there are {', '.join(sorted(known)[:_SHOWN]) or 'none'}"
+        if target.lower() in ("everything", "all", "*"):
+            hint = "did you mean retrywrap.testing.EVERYTHING, the object, without quotes?"
+        raise ValueError(f"target must be the name of a decorated function; got {shown(target)}: {hint}")
     name_of(target)  # says what is wrong with it
-    return [decorated(target)]
+    function = decorated(target)
+    if inventory.known.get(id(function)) is function:
+        return [function]
+    # What binds in its own way is another object each time.
+    return [proxy for proxy in inventory.proxies() if proxy._self_spec is function._self_spec]
 
 
 def _add(proxy: Any, injection: Injection) -> None:
     with _lock:
+        if not _active:
+            inventory.binders.append(_bound)
         _, injections = _active.setdefault(id(proxy), (proxy, []))
         injections.append(injection)
-        _wire(proxy, injections)
+        _wire(proxy, proxy, injections)
 
 
 def _remove(proxy: Any, injection: Injection) -> None:
@@ -270,31 +283,52 @@ def _remove(proxy: Any, injection: Injection) -> None:
         injections.remove(injection)
         if not injections:
             del _active[id(proxy)]
-        _wire(proxy, injections)
+        if not _active:
+            inventory.binders.remove(_bound)
+        _wire(proxy, proxy, injections)
 
 
-def _wire(proxy: Any, injections: list[Injection]) -> None:
+def _bound(proxy: Any, method: Any) -> None:
+    """Put what is before a function before what it has just been bound to."""
+    with _lock:
+        if id(proxy) in _active:
+            instance = getattr(method, "__self__", None)
+            _wire(method, proxy, _active[id(proxy)][1], () if instance is None else (instance,))
+
+
+def _wire(called: Any, proxy: Any, injections: list[Injection], bound: tuple[Any, ...] = ()) -> None:
     from retrywrap.run.proxy import rewire
 
-    function = proxy.__wrapped__
+    function = called.__wrapped__
     for injection in injections:
-        function = _faulty(proxy, function, injection)
-    rewire(proxy, function)
+        function = _faulty(proxy, function, injection, bound)
+    rewire(called, function)
 
 
-def _faulty(proxy: Any, function: Callable[..., Any], injection: Injection) -> Callable[..., Any]:
-    """Return the function with the faults of an injection before it."""
+def _faulty(
+    proxy: Any, function: Callable[..., Any], injection: Injection, bound: tuple[Any, ...]
+) -> Callable[..., Any]:
+    """Return the function, bound or not, with the faults of an injection before it."""
 
     async def async_attempt(*args: Any, **kwargs: Any) -> Any:
+        if not injection.meets(bound + args):
+            return await function(*args, **kwargs)
         await _pass_async(injection.next_fault(proxy))
-        return await function(*args, **kwargs)
+        result = await function(*args, **kwargs)
+        injection.finish(proxy)
+        return result
 
     def attempt(*args: Any, **kwargs: Any) -> Any:
+        if not injection.meets(bound + args):
+            return function(*args, **kwargs)
         _pass(injection.next_fault(proxy))
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        if not isawaitable(result):  # that has not run yet
+            injection.finish(proxy)
+        return result
 
-    made: Callable[..., Any] = async_attempt if is_async(function) else attempt
-    return functools.wraps(function)(made) if hasattr(function, "__name__") else made
+    faulty: Callable[..., Any] = async_attempt if is_async(function) else attempt
+    return functools.wraps(function)(faulty) if hasattr(function, "__name__") else faulty
 
 
 def _pass(seconds: float) -> None:
@@ -311,31 +345,3 @@ async def _pass_async(seconds: float) -> None:
         clock.advance(seconds)
     elif seconds:
         await clocks.REAL.asleep(seconds, PROCESS)
-
-
-def _made(kind: _Error) -> BaseException:
-    if isinstance(kind, BaseException):
-        return kind
-    try:
-        return kind(_TEXT)
-    except TypeError:  # it wants more, or nothing
-        return kind()
-
-
-def _check_latency(fault: Any) -> float:
-    try:
-        return check_seconds(fault, "seconds")
-    except TypeError:
-        raise TypeError(
-            f"a fault must be an exception, a type of them, seconds, or None: no fault; got {shown(fault)}"
-        ) from None
-
-
-def _check_error(error: object) -> _Error:
-    if _is_error(error):
-        return error
-    raise TypeError(f"error must be an exception, or a type of them; got {shown(error)}")
-
-
-def _is_error(thing: object) -> TypeGuard[_Error]:
-    return isinstance(thing, BaseException) or (isinstance(thing, type) and issubclass(thing, BaseException))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import check_seconds, shown
 from retrywrap.decide.events import RECORDED, SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
+from retrywrap.decide.naming import unknown_parameter
 from retrywrap.record.hooks import subscribe
-from retrywrap.run.kinds import operation_name
+from retrywrap.record.registry import registry
+from retrywrap.run import inventory
+from retrywrap.testing.names import meant, name_of
+from retrywrap.testing.usage import tell
 
-__all__ = ["Events", "Observed", "decorated", "name_of", "observe"]
+__all__ = ["Events", "Observed", "observe"]
 
 _NOTHING: Any = object()
+_EXPECTED = ("attempts", "waits", "codes", "outcome")
 
 
 class Observed(NamedTuple):
@@ -84,6 +88,7 @@ class Events(list[RetryEvent]):
     @property
     def operations(self) -> list[Observed]:
         """Every operation that failed at least once, in the order of their first failures."""
+        tell("Events")
         return [_observed(run) for run in self._runs]
 
     def of(self, target: object) -> list[Observed]:
@@ -97,6 +102,17 @@ class Events(list[RetryEvent]):
         """
         name = name_of(target)
         return [each for each in self.operations if each.name == name]
+
+    def _nothing_of(self, target: object) -> str:
+        """Return what to say where no attempt of an operation failed."""
+        name = name_of(target)
+        failed = {each.name for each in self.operations}
+        known = failed | {proxy._self_spec.name for proxy in inventory.proxies()}
+        said = f"no attempt of {name} failed"
+        if name not in known and name not in registry:
+            hint = meant(name, known)
+            said += f", and no decorated function has that name{hint and f': {hint}'}"
+        return said + (f"; those that did: {', '.join(sorted(failed))}" if failed else "; nor did any other operation")
 
     def operation(self, target: object) -> Observed:
         """Return the only operation of a function that failed.
@@ -115,9 +131,7 @@ class Events(list[RetryEvent]):
             raise AssertionError(
                 f"{name_of(target)} failed in {len(found)} operations: {_list(found)}; of(…) returns them all"
             )
-        failed = sorted({each.name for each in self.operations})
-        others = f"; those that did: {', '.join(failed)}" if failed else "; nor did any other operation"
-        raise AssertionError(f"no attempt of {name_of(target)} failed{others}")
+        raise AssertionError(self._nothing_of(target))
 
     def expect(
         self,
@@ -127,6 +141,7 @@ class Events(list[RetryEvent]):
         waits: Iterable[float] = _NOTHING,
         codes: Iterable[ErrorCode | int | str] = _NOTHING,
         outcome: StopReason | str | None = _NOTHING,
+        **unknown: Never,
     ) -> Observed:
         """Check what the only failed operation of a function did; return it.
 
@@ -136,12 +151,15 @@ class Events(list[RetryEvent]):
             waits: The seconds of each wait, in order, to the millisecond.
             codes: Code, number or name of the error of each failed attempt, in order.
             outcome: Why it ended, such as ``"recovered"``; None: it goes on.
+            **unknown: Refused, with what was meant.
 
         Raises:
-            TypeError: `target` is neither, or another argument has the wrong type.
+            TypeError: `target` is neither, or another argument has the wrong type or an unknown name.
             ValueError: An argument is out of range, or there is no such name.
             AssertionError: Something else happened; the message says what, event by event.
         """
+        if unknown:
+            raise TypeError(f"expect() {unknown_parameter(min(unknown), _EXPECTED)}")
         seen = self.operation(target)
         wanted: dict[str, object] = {}
         if attempts is not _NOTHING:
@@ -182,9 +200,15 @@ def _count(attempts: object) -> int:
     return attempts
 
 
+_ORDERED = {
+    "waits": "the seconds of each wait in order, as in waits=[1, 2]",
+    "codes": 'the code of each failed attempt in order, as in codes=["TIMEOUT", "NETWORK"]',
+}
+
+
 def _listed(given: Any, name: str) -> list[Any]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} must be a list of one for each; got {shown(given)}")
+        raise TypeError(f"{name} must be a list, {_ORDERED[name]}; got {shown(given)}")
     return list(given)
 
 
@@ -244,32 +268,6 @@ def _task() -> object:
         return None
 
 
-def name_of(target: object) -> str:
-    """Return the name of the operation that a decorated function, or a method of one, is recorded as.
-
-    Args:
-        target: That, or the name itself.
-
-    Raises:
-        TypeError: It is neither.
-    """
-    if isinstance(target, str):
-        return target
-    spec = getattr(decorated(target), "_self_spec", None)
-    if spec is None:
-        what = operation_name(target) if callable(target) else shown(target)
-        raise TypeError(f"target must be a function decorated with with_retry, or an operation's name; got {what}")
-    name: str = spec.name
-    return name
-
-
-def decorated(target: Any) -> Any:
-    """Return the decorated function inside a bound method, classmethod or staticmethod; else what it was given."""
-    while isinstance(target, MethodType | classmethod | staticmethod):
-        target = target.__func__
-    return target
-
-
 @contextmanager
 def observe() -> Iterator[Events]:
     """Gather the events of everything that runs while the ``with`` block does, in every thread.
@@ -277,6 +275,7 @@ def observe() -> Iterator[Events]:
     Yields:
         The events, which grow.
     """
+    tell("observe")
     events = Events()
     unsubscribe = subscribe(events.add)
     try:

@@ -12,6 +12,7 @@ from retrywrap.decide.allowance import PROCESS
 from retrywrap.locks import new_lock
 from retrywrap.record.registry import Registry, registry
 from retrywrap.run import clock as clocks
+from retrywrap.testing.usage import tell
 
 __all__ = ["disabled", "isolated_registry", "reset"]
 
@@ -62,11 +63,13 @@ def isolated_registry() -> Iterator[Registry]:
     """Empty `retrywrap.registry` for the ``with`` block, and put back what was in it afterwards.
 
     Decorated functions go on recording there, so nothing has to be told of it. What is recorded inside is gone at the
-    end; functions that are decorated inside stay known.
+    end; functions that are decorated inside stay known. `Registry.inventory` lists every decorated function in there,
+    too, with empty counts: functions belong to the process, not to a test.
 
     Yields:
         The registry.
     """
+    tell("isolated_registry")
     before = registry._exchange(None)
     try:
         yield registry

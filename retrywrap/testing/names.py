@@ -1,0 +1,56 @@
+"""What a user means by a function or a name: the operation's name, and what else may have been meant by a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from types import MethodType
+from typing import Any
+
+from retrywrap.decide.checks import shown
+from retrywrap.run.kinds import operation_name
+
+__all__ = ["decorated", "meant", "name_of"]
+
+
+def name_of(target: object) -> str:
+    """Return the name of the operation that a decorated function, or a method of one, is recorded as.
+
+    Args:
+        target: That, or the name itself.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(target, str):
+        return target
+    spec = getattr(decorated(target), "_self_spec", None)
+    if spec is None:
+        what = operation_name(target) if callable(target) else shown(target)
+        raise TypeError(f"target must be a function decorated with with_retry, or an operation's name; got {what}")
+    name: str = spec.name
+    return name
+
+
+def decorated(target: Any) -> Any:
+    """Return the decorated function inside a bound method, classmethod or staticmethod; else what it was given."""
+    while issubclass(type(target), MethodType | classmethod | staticmethod):  # a proxy has its wrapped object's class
+        target = target.__func__
+    return target
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Return what to say of a name that is not known: which ones may have been meant; nothing where none is near.
+
+    Args:
+        name: The name.
+        known: Those that there are.
+    """
+    last = name.rpartition(".")[2]
+    lasts: dict[str, list[str]] = {}
+    for each in known:  # people write the last part alone, and the first parts make all names of a module alike
+        lasts.setdefault(each.rpartition(".")[2].lower(), []).append(each)
+    near = lasts.get(last.lower(), [])
+    near = near or [each for key in difflib.get_close_matches(last.lower(), lasts, n=3) for each in lasts[key]]
+    near = near or difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(map(repr, sorted(near)[:3]))}?" if near else ""

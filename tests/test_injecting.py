@@ -1,0 +1,116 @@
+"""`inject` itself: what it refuses at once, what a mistaken name was meant to be, and when it begins and ends."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from retrywrap import Registry, RetryUsageError, with_retry
+from retrywrap.run import inventory
+from retrywrap.testing import VirtualClock, always, inject
+
+retried = with_retry(max=3, interval=1, registry=Registry())
+
+
+@retried
+def double(value: int) -> int:
+    """Return twice the value."""
+    return value * 2
+
+
+class Service:
+    """Has methods of all kinds."""
+
+    @retried
+    def method(self) -> None:
+        """Do nothing."""
+
+    @retried
+    async def later(self) -> None:
+        """Do nothing."""
+
+
+class Decorated:
+    """Has a method of the same name."""
+
+    @retried
+    def method(self) -> None:
+        """Do nothing."""
+
+
+class Odd(Exception):
+    """Wants two arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one, two)
+
+
+@pytest.mark.parametrize(
+    "give", [lambda: inject(double, Odd), lambda: inject(double, [None, Odd]), lambda: always(Odd)]
+)
+def test_a_type_that_wants_arguments_is_refused_at_once(give: Any) -> None:
+    """Else its TypeError would come out of the application's call; an instance is right."""
+    with pytest.raises(TypeError, match=r"missing 2 required positional arguments.*give an instance of it"):
+        give()
+    with inject(double, Odd(1, 2)), pytest.raises(Odd):
+        double(1)
+
+
+def test_an_injection_that_is_never_entered_warns() -> None:
+    """At the line that made it."""
+    with pytest.warns(RuntimeWarning, match=r"inject\(<with_retry of .*double.*>, …\) was never entered") as caught:
+        inject(double, ConnectionResetError)
+    assert (caught[0].filename, caught[0].lineno) == (__file__, here() - 1)
+
+
+def here() -> int:
+    """Return the line of the call."""
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    return frame.f_back.f_lineno
+
+
+def test_an_injection_is_entered_once_at_a_time(clock: VirtualClock) -> None:
+    """When it is over, it can begin anew; twice at once, or an end without a beginning, is refused."""
+    injecting = inject(double, [ConnectionResetError])
+    for _ in range(2):
+        with injecting as injection:
+            assert double(1) == 2
+            with pytest.raises(RetryUsageError, match=r"in force already: call inject\(…\) once more"):
+                injecting.__enter__()
+        assert injection.count == 1
+    assert clock.waits == [1.0, 1.0]
+    with pytest.raises(RetryUsageError, match="not in force"):
+        injecting.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("double", "did you mean 'test_injecting.double'?"),
+        ("test_injecting.duoble", "did you mean 'test_injecting.double'?"),
+        ("tst_injcting.dbl", "did you mean 'test_injecting.double'?"),
+        ("doubel", "did you mean 'test_injecting.double'?"),
+        ("Method", "did you mean 'test_injecting.Decorated.method' or 'test_injecting.Service.method'?"),
+        ("EVERYTHING", "did you mean retrywrap.testing.EVERYTHING, the object, without quotes?"),
+        ("*", "did you mean retrywrap.testing.EVERYTHING"),
+        ("nothing.like.it", "there are "),
+    ],
+)
+def test_a_name_that_is_not_known(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was meant is said."""
+    mine = [each for each in inventory.proxies() if each._self_spec.name.startswith("test_injecting.")]
+    monkeypatch.setattr(inventory, "proxies", lambda: mine)
+    with pytest.raises(ValueError, match=re.escape(f"got {name!r}: {said}")):
+        inject(name, [ConnectionResetError])
+
+
+def test_a_process_without_decorated_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no name to give."""
+    monkeypatch.setattr(inventory, "proxies", list)
+    with pytest.raises(ValueError, match="got 'x': there are none"):
+        inject("x", [ConnectionResetError])
