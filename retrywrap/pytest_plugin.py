@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many tests, the quickest ones, are run again for each function (default: 3)",
     )
+    group.addoption(
+        "--retry-inject-late",
+        action="store_true",
+        help="the same, and let the first call fail once more when its work is done, as when an answer is lost: shows "
+        "what is not idempotent, and tests that count calls",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,16 +57,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "no_retry_inject: is not run again by --retry-inject (it counts attempts itself)"
     )
-    if not config.getoption("retry_inject"):
+    late: bool = config.option.retry_inject_late
+    if not config.option.retry_inject and not late:
         return
-    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
-        raise pytest.UsageError("--retry-inject runs tests again in their own process: leave out -n, --numprocesses")
+    if getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None):
+        raise pytest.UsageError(
+            "--retry-inject runs tests again in the process that collected them, and cannot be distributed by "
+            "pytest-xdist: add -n 0"
+        )
     tests: int = config.option.retry_inject_tests
     if tests < 1:
         raise pytest.UsageError("--retry-inject-tests must be 1 or more")
     from retrywrap.testing.campaign import Campaign
 
-    config.pluginmanager.register(Campaign(tests), "retrywrap-campaign")
+    campaign = Campaign(tests, late=late)
+    config.pluginmanager.register(campaign, "retrywrap-campaign")
+    config.pluginmanager.register(campaign.rerun, "retrywrap-rerun")
 
 
 @pytest.fixture

@@ -1,139 +1,39 @@
 """``pytest --retry-inject``: each decorated function that a suite reaches is made to fail, one function per run.
 
 First the suite runs as ever, and notes which tests reach which function. Then, for each function, some of these tests
-run again, twice each, in virtual time: once with one transient error at the first call, which a retry should survive;
-once with an error at every call, to see whether the retries end, and wait.
-
-The oracles are those of WASABI (Stoica et al., "If At First You Don't Succeed, Try, Try, Again…?", SOSP 2024): 90
-injections or more into one operation: it has no cap; two retries or more without a wait: it has no delay; a test that
-fails with an exception other than the injected one: what is retried was not made ready to run again.
+run again, in virtual time: once with an error at every call, to see whether the retries end, and wait; once with one
+transient error at the first call, which a retry should survive; and where that went wrong, once without any error, to
+see whether the test can run again at all.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
-from _pytest.runner import runtestprotocol
 
-from retrywrap.decide.context import RetryContext
-from retrywrap.decide.events import SCHEDULED
-from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import inventory
-from retrywrap.testing.clock import VirtualClock
-from retrywrap.testing.faults import Injection, injecting
-from retrywrap.testing.observe import Events, observe
-from retrywrap.testing.state import isolated_registry
+from retrywrap.testing import usage
+from retrywrap.testing import verdicts as words
+from retrywrap.testing.faults import injecting
+from retrywrap.testing.rerun import Rerun, Watch, transient_error
+from retrywrap.testing.verdicts import Finding, Place, shown_error
 
-__all__ = ["Campaign", "Finding", "Place"]
+__all__ = ["Campaign"]
 
-NO_CAP = 90
-NO_DELAY = 2
-_TEXT = "injected by retrywrap"
-
-SURVIVED, BROKE, UNCAPPED, UNDELAYED = "survived", "broke", "no cap", "no delay"
-LET_OUT, ONCE, NEVER = "let out", "not retried", "never reached"
-BAD = (BROKE, UNCAPPED, UNDELAYED)
-_ORDER = (BROKE, UNCAPPED, UNDELAYED, LET_OUT, ONCE, SURVIVED, NEVER)
+_WATCHING = ("retry_events", "retry_registry")
+_ELSEWHERE_TOO = ("inject", "Events", "VirtualClock.waits")  # in fixtures, too: nobody uses them by the way
+_SHOWN = 3
 
 
-class Place(NamedTuple):
-    """Which function: the same one when it is decorated anew, as inside a test."""
+class _Reached(NamedTuple):
+    """That a test reaches a function, how often, and in how many seconds."""
 
-    operation: str
-    file: str
-    line: int
-
-    @classmethod
-    def of(cls, proxy: Any) -> Place:
-        """Return the place of a decorated function."""
-        file, line = inventory.place_of(proxy)
-        return cls(proxy._self_spec.name, file or "", line or 0)
-
-    def __str__(self) -> str:
-        return f"{self.operation} ({os.path.relpath(self.file)}:{self.line})" if self.file else self.operation
-
-
-class Finding(NamedTuple):
-    """What came of one function.
-
-    Attributes:
-        verdict: One of the words above.
-        place: The function.
-        tests: How many tests were run again for it.
-        why: A sentence; empty where there is nothing to say.
-    """
-
-    verdict: str
-    place: Place
-    tests: int
-    why: str
-
-
-class _Watch(Injection):
-    """Notes which functions are called."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-        self.reached: dict[Place, RetryPolicy] = {}
-
-    def next_fault(self, proxy: Any) -> float:
-        place = Place.of(proxy)
-        if place not in self.reached:
-            self.reached[place] = proxy._self_spec.policy()
-        return 0.0
-
-
-class _Fault(Injection):
-    """Makes the calls of one function fail: the first, or all of them up to a number."""
-
-    def __init__(self, place: Place, make: type[Exception] | Any, most: int) -> None:
-        super().__init__(())
-        self.place, self.make, self.most = place, make, most
-        self.errors: list[BaseException] = []
-
-    def next_fault(self, proxy: Any) -> float:
-        if len(self.errors) < self.most and Place.of(proxy) == self.place:
-            self.errors.append(self.make())
-            raise self.errors[-1]
-        return 0.0
-
-
-class _Run(NamedTuple):
-    """What came of one test that was run again."""
-
-    error: BaseException | None
-    injected: list[BaseException]
-    events: Events
-
-
-def transient_error(policy: RetryPolicy) -> Any:
-    """Return what makes an error that a policy retries; None where it retries none of those that are tried.
-
-    Args:
-        policy: The policy.
-    """
-    makers: list[Any] = [lambda kind=kind: kind(_TEXT) for kind in policy.on_types]
-    makers += [
-        lambda: ConnectionRefusedError(errno.ECONNREFUSED, _TEXT),  # surely without effect
-        lambda: ConnectionResetError(errno.ECONNRESET, _TEXT),
-        lambda: TimeoutError(errno.ETIMEDOUT, _TEXT),
-        lambda: OSError(errno.EIO, _TEXT),
-    ]
-    for make in makers:
-        try:
-            error = make()
-        except Exception:  # its type wants other arguments
-            continue
-        trial = RetryContext(policy.replace(before_retry=None, budget=None))
-        trial.begin(0.0)
-        if not trial.failed(error, 0.0).final:
-            return make
-    return None
+    seconds: float
+    item: pytest.Item
+    calls: int
 
 
 class Campaign:
@@ -141,18 +41,21 @@ class Campaign:
 
     Args:
         tests: How many tests are run again for each function.
+        late: Whether a call fails, too, when its work is done.
     """
 
-    def __init__(self, tests: int) -> None:
-        self.tests = tests
+    def __init__(self, tests: int, *, late: bool = False) -> None:
+        self.tests, self.late = tests, late
         self.findings: list[Finding] = []
-        self._watch = _Watch()
-        self._reached: dict[Place, list[tuple[float, pytest.Item]]] = {}
-        self._policies: dict[Place, RetryPolicy] = {}
-        self._failed: set[str] = set()
+        self.rerun = Rerun()
+        self._watch = Watch()
+        self._reached: dict[Place, list[_Reached]] = {}
+        self._not_to_run: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
-        self._again = False
-        self._error: BaseException | None = None
+        self._uses: list[str] = []
+        self._in_call = False
+        self._ran = self._deselected = 0
+        self._not_run = "no test ran"
         self._stack = ExitStack()
 
     @pytest.hookimpl
@@ -160,129 +63,185 @@ class Campaign:
         """Watch every decorated function from now on: those that are decorated by the collection, too."""
         self._stack.enter_context(injecting(inventory.proxies(), self._watch, later=True))
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count the tests of which it is not known what they reach."""
+        self._deselected += len(items)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Note what a test reaches."""
+        """Note what a test reaches, and whether it looks at retries itself."""
+        if self.rerun.going_on:
+            return (yield)
+        self._ran += 1
         self._watch.reached = {}
-        result = yield
-        for place, policy in self._watch.reached.items():
-            self._policies[place] = policy
-            self._reached.setdefault(place, []).append((self._seconds.get(item.nodeid, 0.0), item))
+        self._uses = [
+            name for name in _WATCHING if name in getattr(getattr(item, "_fixtureinfo", None), "argnames", ())
+        ]
+        usage.listeners.append(self._note_use)
+        try:
+            result = yield
+        finally:
+            usage.listeners.remove(self._note_use)
+        if item.get_closest_marker("no_retry_inject") is not None:
+            self._not_to_run[item.nodeid] = "marked no_retry_inject"
+        elif self._uses:
+            self._not_to_run.setdefault(
+                item.nodeid, f"looking at retries itself ({', '.join(dict.fromkeys(self._uses))})"
+            )
+        seconds = self._seconds.get(item.nodeid, 0.0)
+        for place, calls in self._watch.reached.items():
+            self._reached.setdefault(place, []).append(_Reached(seconds, item, calls))
         return result
 
+    def _note_use(self, part: str) -> None:
+        if self._in_call or part in _ELSEWHERE_TOO:
+            self._uses.append(part)
+
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-        """Keep how long a test took, whether it failed, and with what."""
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Tell what the test itself does from what its fixtures do."""
+        self._in_call = True
+        try:
+            return (yield)
+        finally:
+            self._in_call = False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """Keep how long a test took, and whether it failed."""
         report: Any = yield
-        if self._again:
-            if report.failed and self._error is None and call.excinfo is not None:
-                self._error = call.excinfo.value
-        else:
+        if not self.rerun.going_on:
             self._seconds[item.nodeid] = self._seconds.get(item.nodeid, 0.0) + report.duration
             if not report.passed:
-                self._failed.add(item.nodeid)
+                self._not_to_run[item.nodeid] = "skipped" if report.skipped else "failed"
         return report  # type: ignore[no-any-return]  # pytest's
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         """Run the suite, then the campaign."""
-        result = yield
-        if not session.config.option.collectonly:
-            self._again = True
-            self._stack.close()
-            places = sorted(self._reached)
-            self.findings = [self._try(place) for place in places]
-            never = {Place.of(proxy) for proxy in inventory.proxies()} - set(places)
-            self.findings += [Finding(NEVER, place, 0, "") for place in sorted(never)]
+        try:
+            result = yield
+        except BaseException as error:
+            self._not_run = f"the suite was not run to its end ({shown_error(error)})"
+            raise
+        self._stack.close()
+        if not session.config.option.collectonly and self._ran:
+            self._run_all()
         return result
 
+    def _run_all(self) -> None:
+        places = sorted(self._reached)
+        for number, place in enumerate(places):
+            self._not_run = f"the campaign was interrupted: {number} of {len(places)} functions were tried"
+            self.findings.append(self._try(place))
+        never = sorted({Place.of(proxy) for proxy in inventory.proxies()} - set(places))
+        self.findings += [Finding(words.NEVER, place, 0, 0, self._why_never(place)) for place in never]
+        self._not_run = ""
+
+    def _why_never(self, place: Place) -> str:
+        return "it is called, but by no test: at import, say" if place in self._watch.policies else ""
+
     def _try(self, place: Place) -> Finding:
-        passed = [
-            (seconds, item)
-            for seconds, item in self._reached[place]
-            if item.nodeid not in self._failed and item.get_closest_marker("no_retry_inject") is None
-        ]
-        items = [item for _, item in sorted(passed, key=lambda each: (each[0], each[1].nodeid))[: self.tests]]
-        policy = self._policies[place]
+        reached = self._reached[place]
+        policy = self._watch.policies[place]
         make = transient_error(policy)
-        if not items:
-            return Finding(NEVER, place, 0, "no test that could be run again reaches it")
         if make is None:
-            return Finding(ONCE, place, 0, f"no error that was tried is retried ({policy!r})")
-        found = [self._judge(place, make, item) for item in items]
-        worst = min(found, key=lambda each: _ORDER.index(each[0]))
-        return Finding(worst[0], place, len(items), worst[1])
+            return Finding(words.ONCE, place, 0, 0, f"no error that was tried is retried ({policy!r})")
+        found: list[tuple[str, str]] = []
+        for each in sorted(reached, key=lambda each: (each.seconds, each.item.nodeid)):
+            if each.item.nodeid not in self._not_to_run:
+                found.append(self._judge(place, make, each))
+                tried = sum(verdict != words.UNTRIED for verdict, _ in found)
+                if tried == self.tests or len(found) == 3 * self.tests:
+                    break
+        if found:
+            return words.summed(place, found)
+        return Finding(words.UNTRIED, place, 0, 0, self._why_untried(reached))
 
-    def _judge(self, place: Place, make: Any, item: pytest.Item) -> tuple[str, str]:
-        for_ever = self._run(item, _Fault(place, make, NO_CAP + 10))
-        attempts = max([event.attempt for event in for_ever.events if event.operation == place.operation], default=0)
-        if attempts >= NO_CAP:
-            return UNCAPPED, f"{item.nodeid}: {attempts} attempts of one operation, and no end"
-        waits = [
-            event.wait for event in for_ever.events if event.name == SCHEDULED and event.operation == place.operation
-        ]
-        unwaited = waits.count(0.0)
-        if unwaited >= NO_DELAY:
-            return UNDELAYED, f"{item.nodeid}: {unwaited} retries without a wait"
-        once = self._run(item, _Fault(place, make, 1))
-        if not once.injected:
-            return SURVIVED, f"{item.nodeid} did not reach it when it ran again"
-        if once.error is not None and not _comes_from(once.error, once.injected):
-            return BROKE, f"{item.nodeid}: {_shown(once.error)}, after {_shown(once.injected[0])}"
-        if once.error is not None:
-            return LET_OUT, f"{item.nodeid}: {_shown(once.error)}"
-        return SURVIVED, ""
+    def _why_untried(self, reached: list[_Reached]) -> str:
+        """Return why none of the tests that reach a function is run again, each reason once."""
+        reasons: dict[str, list[str]] = {}
+        for each in reached:
+            reasons.setdefault(self._not_to_run[each.item.nodeid], []).append(each.item.nodeid)
+        shown = {
+            reason: ", ".join(tests[:_SHOWN]) + (f" and {len(tests) - _SHOWN} more" if len(tests) > _SHOWN else "")
+            for reason, tests in reasons.items()
+        }
+        return "; ".join(f"{reason}: {tests}" for reason, tests in shown.items())
 
-    def _run(self, item: pytest.Item, fault: _Fault) -> _Run:
-        self._error = None
-        initialize = getattr(item, "_initrequest", None)
-        if initialize is not None:
-            initialize()
-        faulty = injecting(inventory.proxies(), fault, later=True)
-        with VirtualClock(), isolated_registry(), observe() as events, faulty:
-            runtestprotocol(item, log=False, nextitem=None)
-        error, self._error = self._error, None
-        return _Run(error, fault.errors, events)
+    def _judge(self, place: Place, make: Callable[[], Exception], each: _Reached) -> tuple[str, str]:
+        verdict, why = self._verdict(place, make, each)
+        return verdict, f"{each.item.nodeid}: {why}" if why else ""
+
+    def _verdict(self, place: Place, make: Callable[[], Exception], each: _Reached) -> tuple[str, str]:
+        item = each.item
+        for_ever = self.rerun.run(item, place, make, (words.NO_CAP + 10) * each.calls)
+        if why := words.has_no_cap(for_ever, self._watch.policies[place], each.calls):
+            return words.UNCAPPED, why
+        if why := words.has_no_delay(for_ever):
+            return words.UNDELAYED, why
+        once = self.rerun.run(item, place, make, 1)
+        for run in (for_ever, once):
+            if run.error is not None and words.mishandled(run):
+                return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
+        if once.injected and not once.skipped:
+            if once.error is None:
+                return self._verdict_late(place, make, item) if self.late else (words.SURVIVED, "")
+            if words.comes_from(once.error, once.injected):
+                return words.LET_OUT, shown_error(once.error)
+        without = self.rerun.run(item, place, make, 0)
+        if without.error is not None:
+            return words.UNTRIED, f"run again, it fails without a fault, too: {shown_error(without.error)}"
+        if without.skipped or once.skipped:
+            return words.UNTRIED, f"run again, it is skipped: {without.skipped or once.skipped}"
+        if once.error is None or not once.injected:
+            return words.UNTRIED, "run again, it does not reach the function"
+        return words.BROKE, f"{shown_error(once.error)}, after {shown_error(once.injected[0])}"
+
+    def _verdict_late(self, place: Place, make: Callable[[], Exception], item: pytest.Item) -> tuple[str, str]:
+        """Return what comes of a call that fails when its work is done, which its retry does once more."""
+        if self._watch.policies[place].idempotent:
+            late = self.rerun.run(item, place, make, 1, late=True)
+            broke = late.error is not None and not words.comes_from(late.error, late.injected)
+            if broke and self.rerun.run(item, place, make, 0).error is None:
+                return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
+        return words.SURVIVED, ""
 
     @pytest.hookimpl
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Print what was found."""
+        if config.option.collectonly:
+            return
         terminalreporter.section("faults injected into what is retried")
-        for finding in sorted(self.findings, key=lambda each: (_ORDER.index(each.verdict), each.place)):
-            tests = f"{finding.tests} test{'s' * (finding.tests != 1)}" if finding.tests else "-"
-            bad = finding.verdict in BAD
-            terminalreporter.write_line(f"{finding.verdict:13}  {tests:>8}  {finding.place}", red=bad)
+        for finding in sorted(self.findings, key=lambda each: (words.ORDER.index(each.verdict), each.place)):
+            bad = finding.verdict in words.BAD
+            terminalreporter.write_line(f"{finding.verdict:14}  {finding.counted:>12}  {finding.place}", red=bad)
             if finding.why:
-                terminalreporter.write_line(f"{'':13}  {'':8}  {finding.why}")
-        counts = [f"{count} {word}" for word in _ORDER if (count := self._count(word))]
-        terminalreporter.write_line(", ".join(counts) or "no function decorated with retrywrap.with_retry was found")
+                terminalreporter.write_line(f"{'':14}  {'':12}  {finding.why}")
+        for line in self._last_lines():
+            terminalreporter.write_line(line)
 
-    def _count(self, word: str) -> int:
-        return sum(finding.verdict == word for finding in self.findings)
+    def _last_lines(self) -> Iterator[str]:
+        """Yield what is said of the whole."""
+        counts = {word: sum(finding.verdict == word for finding in self.findings) for word in words.ORDER}
+        if counts[words.BROKE] or counts[words.TWICE]:
+            yield (
+                "A test that counts calls itself breaks, too, and finds nothing: mark it with "
+                "@pytest.mark.no_retry_inject."
+            )
+        if counts[words.NEVER] and self._deselected:
+            were = "was" if self._deselected == 1 else "were"
+            yield f"Never reached by the tests that ran: {self._deselected} {were} deselected."
+        if self._not_run:
+            yield f"not run: {self._not_run}"
+        yield from [", ".join(f"{count} {word}" for word, count in counts.items() if count)] if self.findings else []
+        if not self._not_run and not self.findings:
+            yield "no function decorated with retrywrap.with_retry was found"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Let the run fail where a function did other than it should."""
-        if session.exitstatus == pytest.ExitCode.OK and any(map(self._count, BAD)):
+        bad = any(finding.verdict in words.BAD for finding in self.findings)
+        if session.exitstatus == pytest.ExitCode.OK and bad:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _comes_from(error: BaseException, injected: list[BaseException]) -> bool:
-    """Whether an error is one of the injected, or was raised from one, or has one in its group."""
-    pending, seen = [error], set[int]()
-    while pending:
-        current = pending.pop()
-        if any(current is each for each in injected):
-            return True
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        pending += [other for other in (current.__cause__, current.__context__) if other is not None]
-        if isinstance(current, BaseExceptionGroup):
-            pending += current.exceptions
-    return False
-
-
-def _shown(error: BaseException) -> str:
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__

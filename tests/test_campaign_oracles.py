@@ -1,0 +1,187 @@
+"""The oracles of ``--retry-inject``: no cap, no delay, another error than the injected one; and work done twice."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from suites import report, run
+
+pytest_plugins = ["pytester"]
+
+
+ORACLES = """
+    import app, pytest
+
+    def test_outer():
+        app.outer(1)
+
+    def test_many():
+        for _ in range(12):
+            app.swallowed()
+
+    def test_first_at_once():
+        app.twice()
+
+    @pytest.mark.parametrize("handler", [app.handler, app.handler_of_the_last])
+    def test_handler(handler):
+        handler()
+
+    def test_wrapped():
+        app.wrapping()
+
+    def test_of_the_same_type():
+        with pytest.raises(ConnectionRefusedError):
+            app.refused()
+            raise ConnectionRefusedError("of the test")
+        if app.seen > 1:
+            raise ConnectionRefusedError("of the code")
+"""
+
+
+def test_the_oracles(pytester: pytest.Pytester) -> None:
+    """No cap: also where the loop is around the function; not where it is called as often without faults.
+
+    No delay: in one operation. Broke: also by a mistake in what handles the error; not by one of the same type.
+    """
+    app = """
+    seen = 0
+
+    @with_retry(max=2, interval=1)
+    def inner(item): return item
+
+    def outer(item):
+        while True:
+            try:
+                return inner(item)
+            except OSError:
+                pass
+
+    @with_retry(max=20, interval=1)
+    def often(): pass
+
+    def swallowed():
+        try:
+            often()
+        except OSError:
+            pass
+
+    @with_retry(interval=[0, 1])
+    def at_once(): pass
+
+    def twice():
+        for _ in range(3):
+            try:
+                at_once()
+            except OSError:
+                pass
+
+    @with_retry(max=0, on=KeyError, interval=1)
+    def unhandled(): pass
+
+    @with_retry(max=1, interval=1)
+    def handled(): pass
+
+    def handler():
+        try:
+            handled()
+        except OSError as error:
+            error.no_such_attribute
+
+    @with_retry(max=1, interval=1)
+    def handled_last(): pass
+
+    def handler_of_the_last():
+        try:
+            handled_last()
+        except OSError as error:
+            raise TypeError("meant so") from error
+
+    @with_retry(max=1, interval=1)
+    def wrapped(): pass
+
+    def wrapping():
+        try:
+            wrapped()
+        except OSError:
+            raise RuntimeError("wrapped")
+
+    @with_retry(max=1, interval=1)
+    def refused():
+        global seen
+        seen += 1
+    """
+    result = run(pytester, ORACLES, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert result.ret == 1
+    assert re.search(
+        r"no cap 1 of 1 test app\.inner .*\n.*: 100 faults in 34 operations, and no end: what calls it .* goes on",
+        found,
+    ), found
+    for name in ("often", "at_once", "handled_last", "wrapped"):
+        assert f"survived 1 of 1 test app.{name} " in found
+    assert re.search(
+        r"broke 1 of 1 test app\.handled .*\n.*AttributeError: .*, while ConnectionRefusedError: .* was handled", found
+    )
+    assert "let out 1 of 1 test app.refused" in found
+
+
+LATE = """
+    import app
+
+    def test_add():
+        store = []
+        app.add(store)
+        assert store == [1]
+
+    def test_put():
+        store = set()
+        app.put(store)
+        assert store == {1}
+
+    def test_careful():
+        store = []
+        app.careful(store)
+        assert store == [1]
+
+    def test_add_again(left=[4]):
+        left[0] -= 1
+        app.later(left)
+        assert left[0] > 0
+
+    def test_async():
+        import asyncio
+        assert asyncio.run(app.asynchronous()) == 1
+        assert asyncio.run(app.awaitable()) == 1
+"""
+
+
+def test_what_is_not_idempotent(pytester: pytest.Pytester) -> None:
+    """A call that fails when its work is done is found by the test that sees it done twice, where that is asked for."""
+    app = """
+    @with_retry(max=1, interval=1)
+    def add(store): store.append(1)
+
+    @with_retry(max=1, interval=1)
+    def put(store): store.add(1)
+
+    @with_retry(max=1, interval=1, idempotent=False)
+    def careful(store): store.append(1)
+
+    @with_retry(max=1, interval=1)
+    def later(left): pass
+
+    @with_retry(max=1, interval=1)
+    async def asynchronous(): return 1
+
+    @with_retry(max=1, interval=1)
+    def awaitable(): return asynchronous()
+    """
+    assert run(pytester, LATE, "--retry-inject", app=app).ret == 0
+    result = run(pytester, LATE, "--retry-inject-late", app=app)
+    found = "\n".join(report(result))
+    assert result.ret == 1
+    assert re.search(
+        r"not idempotent 1 of 1 test app\.add .*\n.*AssertionError: .*, after its work was done twice", found
+    )
+    assert found.endswith("1 not idempotent, 5 survived"), found

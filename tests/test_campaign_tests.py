@@ -1,0 +1,247 @@
+"""Which tests ``--retry-inject`` runs again, and that the suite does not hear of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from suites import report, run
+
+pytest_plugins = ["pytester"]
+
+
+def test_tests_that_cannot_be_run_again(pytester: pytest.Pytester) -> None:
+    """Those that are marked, that failed, were skipped, or look at retries themselves, are left out, which is said."""
+    tests = """
+    import app, pytest
+    from retrywrap.testing import VirtualClock, inject, isolated_registry, observe
+
+    @pytest.mark.no_retry_inject
+    def test_counts():
+        app.marked()
+
+    def test_fails():
+        app.failed()
+        assert False
+
+    @pytest.mark.skip
+    def test_skipped():
+        app.failed()
+
+    @pytest.mark.xfail
+    def test_expected_to_fail():
+        app.failed()
+        assert False
+
+    def test_fails_too():
+        test_fails()
+
+    def test_skips_itself():
+        app.skipped()
+        pytest.skip("now")
+
+    def test_injects(retry_clock):
+        with inject(app.looked_at, [TimeoutError]):
+            app.looked_at()
+
+    def test_events(retry_events):
+        app.looked_at()
+
+    def test_events_of_a_fixture(events):
+        app.looked_at()
+        assert events.of(app.looked_at) == []
+
+    @pytest.fixture
+    def events():
+        with observe() as events:
+            yield events
+
+    def test_waits_and_registry():
+        with VirtualClock() as clock, isolated_registry():
+            app.waited()
+        assert clock.waits == []
+
+    def test_clock_by_the_way(retry_clock, recorded):
+        app.by_the_way()
+        retry_clock.advance(1)
+
+    @pytest.fixture
+    def recorded(retry_events, retry_registry):
+        return retry_events
+    """
+    names = ["marked", "failed", "skipped", "looked_at", "waited", "by_the_way"]
+    app = "\n".join(f"@with_retry(interval=1)\ndef {name}(): return 1" for name in names)
+    result = run(pytester, tests, "--retry-inject", "--strict-markers", app=app)
+    assert result.ret == 1  # the suite's own failures
+    found = "\n".join(report(result))
+    assert re.search(r"not tried - app.marked \(app.py:2\)\nmarked no_retry_inject: test_it.py::test_counts\n", found)
+    failed = "failed: test_it.py::test_fails, test_it.py::test_fails_too; skipped: test_it.py::test_expected_to_fail\n"
+    assert failed in found
+    assert "\nskipped: test_it.py::test_skips_itself\n" in found
+    assert (
+        "looking at retries itself (inject): test_it.py::test_injects; looking at retries itself (retry_events): "
+        "test_it.py::test_events; looking at retries itself (Events): test_it.py::test_events_of_a_fixture\n"
+    ) in found
+    assert "looking at retries itself (isolated_registry, VirtualClock.waits): test_it.py::test_waits_and_reg" in found
+    assert "survived 1 of 1 test app.by_the_way" in found
+
+
+def test_many_reasons_are_counted(pytester: pytest.Pytester) -> None:
+    """Three are named."""
+    tests = """
+    import app, pytest
+
+    @pytest.mark.no_retry_inject
+    @pytest.mark.parametrize("number", range(5))
+    def test_it(number):
+        app.load()
+    """
+    found = report(run(pytester, tests, "--retry-inject", app="@with_retry\ndef load(): return 1\n"))
+    named = ", ".join(f"test_it.py::test_it[{number}]" for number in range(3))
+    assert found[1] == f"marked no_retry_inject: {named} and 2 more"
+
+
+AGAIN = """
+    import app, pytest
+
+    seen = set()
+
+    def first(name):
+        return name not in seen and not seen.add(name)
+
+    def test_not_reached():
+        if first("a"):
+            app.not_reached()
+
+    def test_fails_without():
+        app.fails_without()
+        assert first("b"), "only once"
+
+    def test_fails_without_and_not_reached():
+        if first("c"):
+            app.fails_unreached()
+        else:
+            raise LookupError("gone")
+
+    def test_skips_with():
+        try:
+            app.skips_with()
+            app.skips_with()
+        except OSError:
+            pytest.skip("the network is down")
+
+    def test_skips_without():
+        app.skips_without()
+        first("d") or pytest.skip("only once")
+
+    @pytest.mark.parametrize("number", range(9))
+    def test_further_ones_are_tried(number):
+        if number > 1 or first(number):
+            app.further()
+"""
+
+
+def test_a_test_that_cannot_run_again_proves_nothing(pytester: pytest.Pytester) -> None:
+    """Where it does not reach the function any more, or fails or is skipped without a fault, too, it is said."""
+    app = """
+    @with_retry(interval=1)
+    def not_reached(): pass
+    @with_retry(interval=1)
+    def fails_without(): pass
+    @with_retry(interval=1)
+    def fails_unreached(): pass
+    @with_retry(max=1, interval=1)
+    def _skips(): pass
+    def skips_with(): once()
+    @with_retry(max=1, interval=1, before_retry=lambda context: fail())
+    def once(): pass
+    def fail(): raise OSError("down")
+    @with_retry(interval=1)
+    def skips_without(): pass
+    @with_retry(interval=1)
+    def further(): pass
+    """
+    result = run(pytester, AGAIN, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert result.ret == 0, found
+    for name, why in [
+        ("not_reached", "test_not_reached: run again, it does not reach the function"),
+        ("fails_without", "test_fails_without: run again, it fails without a fault, too: AssertionError: only once"),
+        (
+            "fails_unreached",
+            "test_fails_without_and_not_reached: run again, it fails without a fault, too: LookupError",
+        ),
+        ("once", "test_skips_with: run again, it is skipped: the network is down"),
+        ("skips_without", "test_skips_without: run again, it is skipped: only once"),
+    ]:
+        assert re.search(rf"not tried - app\.{name} \(app\.py:\d+\)\ntest_it\.py::{why}", found), name
+    assert "survived 3 of 3 tests app.further" in found
+    assert found.endswith("1 survived, 5 not tried, 1 never reached")
+
+
+WHOLE = """
+    import app, pytest, unittest, warnings
+
+    class TestCase(unittest.TestCase):
+        def test_parts(self):
+            for part in range(3):
+                with self.subTest(part=part):
+                    self.assertEqual(app.load(), 1)
+
+    def test_subtests(subtests):
+        for part in range(2):
+            with subtests.test(part=part):
+                assert app.load() == 1
+
+    def test_warns():
+        warnings.warn("of the test")
+        app.load()
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_ignores():
+        warnings.warn("not of the test", DeprecationWarning)
+        app.load()
+"""
+
+
+def test_the_suite_hears_nothing_of_the_campaign(pytester: pytest.Pytester) -> None:
+    """Its reports, warnings and exit status are those of the suite alone; the parts of a test count as the test."""
+    app = "@with_retry(max=0, on=KeyError, interval=1, policy=None)\ndef none(): pass\n"
+    app += "@with_retry(max=2, interval=1)\ndef load(): return 1\n"
+    arguments = ("-rA", "-v", "--junitxml=report.xml", "-p", "retrywrap.pytest_plugin")
+    plain = run(pytester, WHOLE, *arguments, app=app)
+    before = (pytester.path / "report.xml").read_text()
+    result = run(pytester, WHOLE, *arguments, "--retry-inject", "--retry-inject-tests=4", app=app)
+    after = (pytester.path / "report.xml").read_text()
+    assert (result.ret, plain.ret) == (0, 0)
+    assert result.parseoutcomes() == plain.parseoutcomes()
+    assert [line.split() for line in result.outlines if "PASSED" in line or "SUBPASS" in line or "Warn" in line] == [
+        line.split() for line in plain.outlines if "PASSED" in line or "SUBPASS" in line or "Warn" in line
+    ]
+    assert re.sub(r'time(stamp)?="[^"]*"', "", after) == re.sub(r'time(stamp)?="[^"]*"', "", before)
+    found = "\n".join(report(result))
+    assert "survived 4 of 4 tests app.load" in found
+
+
+def test_a_part_of_a_test_that_breaks(pytester: pytest.Pytester) -> None:
+    """Is seen, and stays out of the suite's report."""
+    tests = """
+    import app, unittest
+
+    class TestCase(unittest.TestCase):
+        def test_parts(self):
+            with self.subTest(part=1):
+                self.assertEqual(app.load(), 1)
+    """
+    app = """
+    @with_retry(max=2, interval=1, before_retry=lambda context: fail())
+    def load(): return 1
+    def fail(): raise LookupError("not ready")
+    """
+    result = run(pytester, tests, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert "broke 1 of 1 test app.load" in found
+    assert "LookupError: not ready, after ConnectionRefusedError" in found
+    assert "A test that counts calls itself breaks, too" in found
+    assert result.ret == 1
+    assert "failed" not in result.parseoutcomes()
