@@ -298,6 +298,7 @@ EXEMPT: dict[str, tuple[str, set[str]]] = {
     "retrywrap.plugin.backup_execute_with_retry": (ANYTHING, {"user_data"}),
     "retrywrap.testing.Events.add": (MACHINE, {"event"}),
     "retrywrap.testing.Injection": ("made by inject, which checks it", {"faults"}),
+    "retrywrap.testing.Injection.finish": (MACHINE, {"proxy"}),
     "retrywrap.testing.Injection.meets": (MACHINE, {"arguments"}),
     "retrywrap.testing.Injection.next_fault": (MACHINE, {"proxy"}),
     "retrywrap.testing.Observed": (DATA, set(testing.Observed._fields)),

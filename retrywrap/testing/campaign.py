@@ -216,9 +216,9 @@ class Campaign:
         terminalreporter.section("faults injected into what is retried")
         for finding in sorted(self.findings, key=lambda each: (words.ORDER.index(each.verdict), each.place)):
             bad = finding.verdict in words.BAD
-            terminalreporter.write_line(f"{finding.verdict:14}  {finding.counted:>12}  {finding.place}", red=bad)
+            terminalreporter.write_line(f"{finding.verdict:14}  {finding.counted:>14}  {finding.place}", red=bad)
             if finding.why:
-                terminalreporter.write_line(f"{'':14}  {'':12}  {finding.why}")
+                terminalreporter.write_line(f"{'':14}  {'':14}  {finding.why}")
         for line in self._last_lines():
             terminalreporter.write_line(line)
 
