@@ -276,6 +276,18 @@ def test_a_failed_program_shows_no_arguments(command: Any, shown: str) -> None:
     assert safe_message(killed) == f"Command '{shown}' died with <Signals.SIGKILL: 9>."
 
 
+@pytest.mark.parametrize("form", ["Command '{}' failed", "Command {!r} failed"], ids=["to 3.14", "from 3.15"])
+@pytest.mark.parametrize("command", [["/bin/tool", "hunter2"], "tool hunter2", "tool 'hunter2'", b"tool hunter2"])
+def test_no_way_to_write_a_command_line_shows_its_arguments(command: Any, form: str) -> None:
+    """Python's releases write it between quotes, or as its repr."""
+
+    class Failed(subprocess.CalledProcessError):
+        def __str__(self) -> str:
+            return form.format(self.cmd)
+
+    assert safe_message(Failed(1, command)) == "Command 'tool …' failed"
+
+
 def test_a_real_failed_program_shows_no_arguments() -> None:
     """So it is with an error that `subprocess` itself raised."""
     with pytest.raises(subprocess.CalledProcessError) as caught:

@@ -99,7 +99,7 @@ def safe_message(error: BaseException) -> str:
     kept = _kept.get(text)
     if kept is not None:
         return kept
-    if text.startswith("Command '"):
+    if text.startswith("Command "):
         return safe_text(_without_arguments(error, text))
     masked = _masked(text)
     safe = _one_line(masked) or safe_text(type_name(type(error)))
@@ -163,6 +163,10 @@ def _without_arguments(error: BaseException, text: str) -> str:
     command = read(error, "cmd")
     try:
         line = str.__str__(str(command))
-        return text.replace(line, f"{program_name(command) or _MASK} …", 1) if line else text
+        shown = f"'{program_name(command) or _MASK} …'"
+        for written in (f"'{line}'", repr(command)) if line else ():  # the second from Python 3.15 on
+            if written in text:
+                return text.replace(written, shown, 1)
     except Exception:  # then the text does not hold the command either
-        return text
+        pass
+    return text
