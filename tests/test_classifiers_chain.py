@@ -230,9 +230,18 @@ async def _later(error: object) -> bool:
         (_Async(), "classifier must be a plain function"),
         (["x" * 1000], "got 'xxx.{90,100}…$"),
     ],
-    ids=(
-        "number text bytes class number-in-list exception exception-in-list coroutine-function async-callable long-text"
-    ).split(),
+    ids=[
+        "number",
+        "text",
+        "bytes",
+        "class",
+        "number-in-list",
+        "exception",
+        "exception-in-list",
+        "coroutine-function",
+        "async-callable",
+        "long-text",
+    ],
 )
 def test_what_is_no_classifier_is_refused(wrong: Any, match: str) -> None:
     """A wrong `classifier=` is refused at once, by name, value and what was expected."""
