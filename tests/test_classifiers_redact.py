@@ -277,7 +277,9 @@ def test_a_failed_program_shows_no_arguments(command: Any, shown: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["Command '{}' failed", "Command {!r} failed"], ids=["to 3.14", "from 3.15"])
-@pytest.mark.parametrize("command", [["/bin/tool", "hunter2"], "tool hunter2", "tool 'hunter2'", b"tool hunter2"])
+@pytest.mark.parametrize(
+    "command", [["/bin/tool", "hunter2"], "tool hunter2", "tool 'hunter2'", b"tool hunter2", Path("/opt/hunter2/tool")]
+)
 def test_no_way_to_write_a_command_line_shows_its_arguments(command: Any, form: str) -> None:
     """Python's releases write it between quotes, or as its repr."""
 
@@ -286,6 +288,8 @@ def test_no_way_to_write_a_command_line_shows_its_arguments(command: Any, form: 
             return form.format(self.cmd)
 
     assert safe_message(Failed(1, command)) == "Command 'tool …' failed"
+    form = f"Command failed: {form}"
+    assert "hunter2" not in safe_message(Failed(1, command))
 
 
 def test_a_real_failed_program_shows_no_arguments() -> None:

@@ -22,6 +22,7 @@ LONGEST = 500
 """Characters that a message has at most."""
 
 _WINDOW = 4096  # what is looked at: bounds the time, and leaves enough text where much is masked
+_COMMAND = "Command "  # so begin the texts of `subprocess`
 _MASK = "***"
 
 # What was looked at and holds nothing to mask: an operation that is retried fails with the same text again.
@@ -99,7 +100,7 @@ def safe_message(error: BaseException) -> str:
     kept = _kept.get(text)
     if kept is not None:
         return kept
-    if text.startswith("Command "):
+    if text.startswith(_COMMAND):
         return safe_text(_without_arguments(error, text))
     masked = _masked(text)
     safe = _one_line(masked) or safe_text(type_name(type(error)))
@@ -163,10 +164,12 @@ def _without_arguments(error: BaseException, text: str) -> str:
     command = read(error, "cmd")
     try:
         line = str.__str__(str(command))
-        shown = f"'{program_name(command) or _MASK} …'"
-        for written in (f"'{line}'", repr(command)) if line else ():  # the second from Python 3.15 on
-            if written in text:
-                return text.replace(written, shown, 1)
+        if not line:
+            return text
+        shown = f"{program_name(command) or _MASK} …"
+        for written in (f"'{line}'", repr(command)):  # the second from Python 3.15 on
+            if text.startswith(written, len(_COMMAND)):
+                return f"{_COMMAND}'{shown}'{text[len(_COMMAND) + len(written) :]}"
+        return text.replace(line, shown, 1)
     except Exception:  # then the text does not hold the command either
-        pass
-    return text
+        return text
