@@ -543,6 +543,7 @@ def test_interrupt_after_any_call_leaves_no_temporary_file(target: Path, durable
         assert names(target) == ([] if content(target) is None else ["file.bin"]), name
 
 
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")  # by pytest's own watchdog
 @WAYS
 @pytest.mark.parametrize("after", [False, True])
 def test_kill_at_any_call_leaves_the_old_or_the_new_content(
