@@ -32,35 +32,48 @@ _MOST_KEPT = 128
 # What tells most messages clean at once: each pattern below needs one of these words, in lower case ...
 _WORDS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sig", "session", "identified", "@", "eyj", "gh",
-    "_pat_", "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer",
+    "_pat_", "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer", "aiza",
+    "k_live_", "k_test_",
 )  # fmt: skip
-# ... one of these characters, but for three of the words ...
+# ... one of these characters, but for four of the words ...
 _MARKS = r"[@=:>%\"'_.(-]"
 # ... and one of these, each of which holds one of the words.
 _HINTS = (
     "pass", "pwd", "secret", "token", "-key", "_key", " key", "ikey", "skey", "tkey", "ekey", "nkey", "dkey", "auth",
     "cred", "cookie", "sig", "session", "identified", "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "_pat_",
-    "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer",
+    "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer", "aiza",
+    "k_live_", "k_test_",
 )  # fmt: skip
+_MARKLESS = "bearer", "basic", "akia", "aiza"
 
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase|code)?|secret|token|(?:api|access|account|private|encryption|shared|secret)[-_ ]?key"
+    r"(?=[acefmpst])(?:pass(?:word|wd|phrase|code)?|secret|token"
+    r"|(?:api|access|account|private|encryption|shared|secret|signing|master|subscription|functions)[-_ ]?key"
     r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
 )
-_IS = r"(?:\\{0,3}[\"']?\s{0,3}(?:=>?|:|>|%3d)|[\"'],)\s{0,3}"
+_IS = r"(?:\\{0,3}[\"']?\s{0,40}(?:=>?|:|>|%3d)|[\"'],)\s{0,40}"
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
 _QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
+# In lists such as Password=two words;Port=1, a value ends with the semicolon. ODBC and JSON have braces.
+_LISTED = r"(?:(?<==)|(?<==\s))[^;=\n\"'{]+(?=;\s{0,3}[\w ]{1,40}=)"
+_VALUE = rf"(?:{_QUOTED}|{_LISTED}|\{{(?:[^}}]|\}}\}})*+\}}?|\[[^\]]*+\]?|\S+)"
 _PATTERNS = (
-    (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", _MASK),
+    (
+        r"-----BEGIN [A-Z\d ]{0,40}PRIVATE KEY[A-Z ]{0,20}-----.*?"
+        r"(?:-----END [A-Z\d ]{0,40}PRIVATE KEY[A-Z ]{0,20}-----|\Z)",
+        _MASK,
+    ),
     (r"\[parameters: [^\n]*", f"[parameters: {_MASK}]"),
     (r"(?i:(row contains )\().*", rf"\g<1>({_MASK})"),
     # A colon and a number before the next slash are a port; everything else up to the last @ may be the password.
     (r"://(?:[^\s/?#@:\"'<>]*+:(?!\d{1,5}[/?#])[^\s\"'<>]*|[^\s/?#@:\"'<>]+)@", f"://{_MASK}@"),
+    (r"(?i:(jdbc:oracle:\w{1,10}:[^\s/@]{1,128}/)[^\s@]{1,200}(?=@))", rf"\g<1>{_MASK}"),
     (r":[^\s:@/\"']{1,200}@(?=[\w\[(])", f":{_MASK}@"),
     (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
     (r"\b((?i:bearer|basic)\s{1,3})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
-    (rf"(?i:({_NAMES}{_IS})(?:{_QUOTED}|\S+))", rf"\g<1>{_MASK}"),
+    (rf"(?i:(;\s{{0,3}}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{])[^;\n\"']+)", rf"\g<1>{_MASK}"),
+    (rf"(?i:({_NAMES}{_IS}){_VALUE})", rf"\g<1>{_MASK}"),
     (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}}){_QUOTED})", rf"\g<1>{_MASK}"),
     (
         r"(?i:(?<![\w-])(--?[\w-]{0,30}(?:pass|pwd|secret|token|key|auth|cred)[\w-]{0,30}[\"']?,?\s{1,3})"
@@ -69,7 +82,7 @@ _PATTERNS = (
     ),
     (
         r"(?<![\w-])(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|sk-[\w-]{16,}"
-        r"|AKIA[A-Z\d]{12,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
+        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
         _MASK,
     ),
 )
@@ -144,7 +157,7 @@ def _suspicious(text: str) -> bool:
     else:
         return False
     mark, hint, _ = _compiled()
-    if mark(text) or "bearer" in lower or "basic" in lower or "akia" in lower:
+    if mark(text) or any(word in lower for word in _MARKLESS):
         return hint(lower) is not None
     return False
 
