@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["call", "dotted_name", "exact_int", "is_error", "key_of", "lineage", "read", "text_of", "type_name"]
+__all__ = [
+    "call",
+    "dotted_name",
+    "exact_int",
+    "is_error",
+    "key_of",
+    "lineage",
+    "read",
+    "tame_name",
+    "text_of",
+    "type_name",
+]
 
 # The slots of `type` itself, because a metaclass may lie about them or raise.
 _MRO = type.__dict__["__mro__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
 _QUALNAME = type.__dict__["__qualname__"].__get__
+
+_LONGEST_NAME = 200
 
 
 def read(thing: object, name: str) -> Any:
@@ -53,28 +66,38 @@ def lineage(cls: type) -> tuple[type, ...]:
 
 
 def type_name(cls: type) -> str:
-    """Return a class's qualified name, without its module."""
-    name: str = _QUALNAME(cls)
-    return name
+    """Return a class's qualified name, without its module, on one line and bounded."""
+    return tame_name(_QUALNAME(cls))
 
 
 def dotted_name(cls: type) -> str:
-    """Return a class's name after that of its module: ``http.client.IncompleteRead``."""
+    """Return a class's name after that of its module: ``http.client.IncompleteRead``; on one line and bounded."""
+    module = _module_of(cls)
+    return f"{tame_name(module)}.{type_name(cls)}" if module else type_name(cls)
+
+
+def tame_name(name: str) -> str:
+    """Return what a class or a function calls itself as it may stand in a line: that can be any text."""
+    name = str.__str__(name)
+    if len(name) <= _LONGEST_NAME and name.isprintable():
+        return name
+    escaped = name[:_LONGEST_NAME].encode("unicode_escape").decode("ascii")
+    return escaped if len(name) <= _LONGEST_NAME >= len(escaped) else f"{escaped[: _LONGEST_NAME - 1]}…"
+
+
+def _module_of(cls: type) -> str:
+    """Return the name of a class's module; "" where it was made without one."""
     try:
         module: Any = _MODULE(cls)
-    except AttributeError:  # it was made where there is no module name
-        module = None
-    return f"{module}.{_QUALNAME(cls)}" if issubclass(type(module), str) else type_name(cls)
+    except AttributeError:
+        return ""
+    return str.__str__(module) if issubclass(type(module), str) else ""
 
 
 def key_of(cls: type) -> tuple[str, str]:
     """Return the root of a class's module, and the key of its table row: ``("http", "http.IncompleteRead")``."""
-    try:
-        module: Any = _MODULE(cls)
-    except AttributeError:  # it was made where there is no module name
-        module = None
-    root = str.partition(module, ".")[0] if issubclass(type(module), str) else ""
-    return root, f"{root}.{_QUALNAME(cls)}"
+    root = _module_of(cls).partition(".")[0]
+    return root, f"{root}.{str.__str__(_QUALNAME(cls))}"
 
 
 def text_of(error: BaseException) -> str:

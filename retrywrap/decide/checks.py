@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from retrywrap.classifiers.guard import type_name
 from retrywrap.decide.waits import Jitter
+from retrywrap.locks import importing
 
 __all__ = [
     "check_bool",
     "check_clock",
     "check_jitter",
+    "check_name",
     "check_number",
     "check_reiterable",
     "check_seconds",
@@ -25,12 +28,31 @@ _LONGEST = 80
 
 
 def shown(value: object) -> str:
-    """Return a value's repr for a message: bounded, and never raising."""
+    """Return a value's repr for a message: redacted, on one line, bounded, and never raising."""
     try:
-        text = repr(value)
-    except Exception:  # a repr that raises must not hide the message that needs it
-        text = f"<{type(value).__name__}>"
+        with importing:
+            from retrywrap.classifiers.redact import safe_text
+        text = safe_text(repr(value))  # a partial's shows the arguments that it holds
+    except Exception:  # a repr that raises, or an interpreter at its end, must not hide the message that needs it
+        text = f"<{type_name(type(value))}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def check_name(value: object, name: str = "name") -> str:
+    """Return what somebody called an operation as it is recorded and shown: redacted, on one line, bounded.
+
+    Args:
+        value: A str.
+        name: The parameter that it was given for.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if not issubclass(type(value), str):
+        raise TypeError(f"{name} must be a str; got {shown(value)}")
+    with importing:
+        from retrywrap.classifiers.redact import safe_text
+    return safe_text(value)  # type: ignore[arg-type]  # a str, by the type itself
 
 
 def shown_seconds(seconds: float) -> str:

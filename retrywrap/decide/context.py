@@ -37,7 +37,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers.chain import DEFAULT
-from retrywrap.classifiers.guard import dotted_name
+from retrywrap.classifiers.guard import dotted_name, type_name
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import ALONE, PROCESS, Allowance
@@ -351,7 +351,7 @@ class RetryContext:
         """Return what ``on=`` says: False, True, or the seconds to wait."""
         predicate = self.policy.on_predicate
         if predicate is None:
-            named = issubclass(type(error), self.policy.on_types)
+            named = _is_any_of(type(error), self.policy.on_types)
             self._way_out = "" if named else "on= does not name it"
             return named
         try:
@@ -529,6 +529,15 @@ class RetryContext:
         if self._limits is ALONE:
             return None
         return next((link.name for link in self._limits.links() if link.name is not None), None)
+
+
+def _is_any_of(kind: type, types: tuple[type, ...]) -> bool:
+    """Whether a class is one of some others, or derived from one: False where a metaclass fails when it is asked."""
+    try:
+        return issubclass(kind, types)
+    except Exception:
+        report_once(types, f"on={shown(types)} failed when it was asked for {type_name(kind)}; taken as False")
+        return False
 
 
 def ask_budget(budget: Budget, method: Callable[..., Any], *arguments: Any) -> Any:

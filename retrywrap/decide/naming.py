@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
+from retrywrap.decide.checks import shown
+
 __all__ = ["unknown_parameter"]
 
 # The names under which tenacity, backoff, retrying, urllib3 and others have what is called otherwise here.
@@ -39,14 +41,14 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
         name: The name that was tried.
         known: The names that exist.
     """
-    listed = f"its parameters are {', '.join(known)}"
+    listed, tried = f"its parameters are {', '.join(known)}", shown(name)
     elsewhere = _BELONGS.get(str(name).lower())
     if elsewhere is not None:
-        return f"has no parameter {name!r}: {elsewhere} ({listed})"
+        return f"has no parameter {tried}: {elsewhere} ({listed})"
     ours = _OURS.get(str(name).lower(), "")
     if ours not in known:
         ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
     if not ours:
-        return f"has no parameter {name!r}; {listed}"
+        return f"has no parameter {tried}; {listed}"
     counted = _COUNTED.get(ours, "")
-    return f"has no parameter {name!r}: did you mean {ours}={counted}? ({listed})"
+    return f"has no parameter {tried}: did you mean {ours}={counted}? ({listed})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from retrywrap.classifiers.guard import read
 from retrywrap.decide.events import StopReason
@@ -69,11 +69,16 @@ def attach(error: BaseException, note: Note) -> None:
     Works on exceptions that refuse new attributes (frozen dataclasses): a note must never mask the error.
     """
     try:
-        notes = [n for n in _notes(error) if not (isinstance(n, Note) and _replaces(note, n))]
+        notes = [n for n in _notes(error) if not (_is_ours(n) and _replaces(note, n))]
         notes.append(note)
         _set(error, "__notes__", notes)
     except Exception:  # an exotic exception class may refuse even this; its error matters more than our note
         return
+
+
+def _is_ours(note: object) -> TypeGuard[Note]:
+    """Whether a note is one of these; unlike `isinstance`, never asks the object itself."""
+    return issubclass(type(note), Note)
 
 
 def _replaces(new: Note, old: Note) -> bool:
@@ -122,7 +127,7 @@ def _stands_alone(error: BaseException) -> bool:
 def _exhausted(current: BaseException, since: int) -> tuple[str, int] | None:
     own = current.given_up if type(current) is RetryExhausted else None
     for note in [own, *_notes(current)]:
-        if isinstance(note, Note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1 and note.number > since:
+        if _is_ours(note) and note.reason is StopReason.EXHAUSTED and note.attempts > 1 and note.number > since:
             return note.operation, note.attempts
     return None
 
@@ -133,5 +138,9 @@ def _members(group: Any) -> list[Any]:
 
 
 def _notes(error: BaseException) -> list[Any]:
+    """Return an error's notes; what is no list of them, or a tuple, as the only one."""
     notes = read(error, "__notes__")
-    return list(notes) if type(notes) in (list, tuple) else []
+    for kind in (list, tuple):  # asked for their items past what a subclass makes of that
+        if issubclass(type(notes), kind):
+            return [*kind.__iter__(notes)]
+    return [] if notes is None else [notes]

@@ -310,10 +310,10 @@ def resolve(explicit: Mapping[str, Any], policy: RetryPolicy | str | None) -> Re
     named: Mapping[str, Any] = {}
     if policy is not None:
         if policy not in current.named:
-            known = ", ".join(sorted(current.named)) or "none"
+            known, name = ", ".join(shown(name)[1:-1] for name in sorted(current.named)) or "none", shown(policy)
             raise ConfigurationError(
-                f"policy {policy!r} is not defined (defined: {known}); define it with "
-                f"configure(policies={{{policy!r}: {{...}}}}) or under [policies.{policy}] in the configuration file"
+                f"policy {name} is not defined (defined: {known}); define it with "
+                f"configure(policies={{{name}: {{...}}}}) or under [policies.{name[1:-1]}] in the configuration file"
             )
         named = current.named[policy]
     return RetryPolicy(**{**current.defaults, **named, **explicit})

@@ -216,4 +216,5 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return shown_seconds(value)
     text = str(value)
-    return repr(text) if not text or any(c.isspace() or c in "\"'=" for c in text) else text
+    plain = text.isprintable() and not any(c.isspace() or c in "\"'=" for c in text)
+    return text if text and plain else repr(text)

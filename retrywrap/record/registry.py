@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from retrywrap.codes import ErrorCode
-from retrywrap.decide.checks import shown
+from retrywrap.decide.checks import check_name, shown
 from retrywrap.decide.events import RECORDED, UNKNOWN_ERROR, RetryEvent
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.hooks import publish
@@ -263,8 +263,7 @@ class Registry:
         Raises:
             TypeError: It is no str.
         """
-        _check_name(operation)
-        self._declare(operation, lambda: None)
+        self._declare(_check_name(operation), lambda: None)
 
     def _declare(self, operation: str, new_tally: Callable[[], Any]) -> Any:
         """Return what counts the operations of this name that succeed at once: made here, where none does yet."""
@@ -316,8 +315,7 @@ class Registry:
             raise ValueError("code must be an error's; 0 is success")
         if not isinstance(message, str | None):
             raise TypeError(f"message must be a str, or None for the code's own; got {shown(message)}")
-        _check_name(operation)
-        event = _by_hand(ErrorCode(int(code)), message, operation)
+        event = _by_hand(ErrorCode(int(code)), message, _check_name(operation))
         publish(event, (self,))
         return _record(event, threading.current_thread().name)
 
@@ -388,7 +386,7 @@ class Registry:
             KeyError: No operation of that name is known.
         """
         if operation is not None:
-            _check_name(operation)
+            operation = _check_name(operation)
         with self._counted():
             if operation is None:
                 return self._frozen_total()
@@ -462,7 +460,7 @@ class Registry:
 
     def __contains__(self, operation: object) -> bool:
         with self._counted():
-            return operation in self._operations
+            return isinstance(operation, str) and check_name(operation) in self._operations
 
     def __iter__(self) -> Iterator[ErrorRecord]:
         return iter(self.errors)
@@ -481,9 +479,10 @@ def _buffer_size(value: object) -> int:
     return value
 
 
-def _check_name(operation: object) -> None:
+def _check_name(operation: object) -> str:
     if not isinstance(operation, str):
         raise TypeError(f"operation must be a str, the name of an operation; got {shown(operation)}")
+    return check_name(operation, "operation")
 
 
 def _last(news: _News | None) -> ErrorRecord:

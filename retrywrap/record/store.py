@@ -91,14 +91,14 @@ class ErrorLog:
             except OSError as error:
                 self.dropped += 1
                 if not self._lost:
-                    problem = f"{type(error).__name__}: {error}"
-                    news = f"the error log {self.path} cannot be written, lines are lost: {problem}"
+                    problem = f"{type(error).__name__}: {error.strerror}"
+                    news = f"the error log {shown(self.path)} cannot be written, lines are lost: {problem}"
                 self._lost += 1
                 written = False
             else:
                 self.written += 1
                 if self._lost:
-                    news = f"the error log {self.path} is written again; {self._lost} lines were lost"
+                    news = f"the error log {shown(self.path)} is written again; {self._lost} lines were lost"
                 self._lost = 0
                 written = True
         if news:  # not under the lock: a logging handler may wait for a thread that has an error to write

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from retrywrap.decide.checks import check_name
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
 from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
@@ -112,8 +113,6 @@ def with_retry(
         ValueError: An argument is out of range.
     """
     given = {key: value for key, value in locals().items() if key in DEFAULTS and value is not UNSET}
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str; got {name!r}")
     with importing:  # loaded by the first decoration, not by the import of the package
         from retrywrap.run.proxy import decorate
         from retrywrap.run.spec import OperationSpec, shared, unknown_parameter
@@ -125,6 +124,7 @@ def with_retry(
             like = shared(**given)
     if like is None:
         like = OperationSpec(given, policy, "", registry)  # mistakes show at the decorator's own line
+    name = None if name is None else check_name(name)
     if function is not UNSET:
         return decorate(function, like, name)
     return lambda function: decorate(function, like, name)

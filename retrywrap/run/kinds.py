@@ -8,6 +8,7 @@ import inspect
 from types import FunctionType
 from typing import Any
 
+from retrywrap.classifiers.guard import tame_name
 from retrywrap.decide.checks import shown
 
 __all__ = ["core", "is_async", "operation_name", "refuse"]
@@ -42,8 +43,8 @@ def operation_name(function: Any) -> str:
     if not hasattr(function, "__qualname__"):
         function = type(function)
     module = getattr(function, "__module__", None)
-    name = str(function.__qualname__)
-    return f"{module}.{name}" if module and module != "builtins" else name
+    name = tame_name(str(function.__qualname__))
+    return f"{tame_name(str(module))}.{name}" if module and module != "builtins" else name
 
 
 def refuse(function: Any) -> None:

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from retrywrap.decide.checks import shown
+from retrywrap.decide.checks import check_name, shown
 from retrywrap.decide.context import RetryContext, ask_budget
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.notes import Note, attach, counted
@@ -191,7 +191,7 @@ class RetryScope:
             DeadlineExceeded: The scope's time was over before the call.
         """
         if is_async(function):
-            raise TypeError(f"{function!r} is a coroutine function; write: await scope.acall(function, …)")
+            raise TypeError(f"{shown(function)} is a coroutine function; write: await scope.acall(function, …)")
         made = self._link is None
         spec, link = self._before_call(function)
         innermost = self._innermost(link)
@@ -240,7 +240,7 @@ class RetryScope:
         spec = self._spec.named(self._spec.name or operation_name(function))
         link = self.link()
         if link.deadline is not None and clocks.current().now() > link.deadline:
-            raise DeadlineExceeded(f"the time of the scope {self.name} was over before {function!r} was called")
+            raise DeadlineExceeded(f"the time of the scope {self.name} was over before {shown(function)} was called")
         return spec, link
 
     def carry(self, function: Callable[P, T]) -> Callable[P, T]:
@@ -398,9 +398,8 @@ def _spec(given: dict[str, Any]) -> OperationSpec:
         raise TypeError(f"retry_scope() {unknown_parameter(unknown)}")
     arguments = {key: value for key, value in given.items() if key in DEFAULTS}
     name = given.get("name")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str; got {name!r}")
-    return OperationSpec(arguments, given.get("policy"), name or "", given.get("registry", default_registry))
+    named = "" if name is None else check_name(name)
+    return OperationSpec(arguments, given.get("policy"), named, given.get("registry", default_registry))
 
 
 @functools.lru_cache(maxsize=1000, typed=True)
