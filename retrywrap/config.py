@@ -6,7 +6,9 @@ A configuration is read and checked as a whole before any of it is put in force.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +33,8 @@ _PREFIX = "RETRYWRAP_"
 _SECTION = "incremental_bitmap"
 _UINT32 = 2**32 - 1
 _SECRET = "key", "secret", "token", "passw", "credential"
+_LONGEST = 1 << 20
+_LONGEST_KEY = 80
 
 
 class Settings(NamedTuple):
@@ -165,14 +169,33 @@ def _shown(key: object, value: object) -> str:
     """Return a value for a message; what may be a secret, or may hold one, is not shown."""
     if _is_secret(key):
         return "'***'"
-    if isinstance(value, Mapping):
+    if issubclass(type(value), Mapping):
         return "{…}"
-    return "[…]" if isinstance(value, list | tuple) else shown(value)
+    return "[…]" if issubclass(type(value), list | tuple) else shown(value)
 
 
-def _refuse(source: str, key: str, value: object, expected: str) -> ConfigurationError:
+def _assigned(place: str, key: object, value: object) -> str:
+    """Return a key with its value for a message."""
+    name = f"{place}{_shown_key(key)}"
+    text = f"{name} = {_shown(key, value)}"
+    return text if _is_secret(key) else _safe(text)
+
+
+def _shown_key(key: object) -> str:
+    """Return a key, which may be any text, for a message."""
+    text = _safe(str(key))
+    return text if len(text) <= _LONGEST_KEY else f"{text[: _LONGEST_KEY - 1]}…"
+
+
+def _safe(text: str) -> str:
+    with importing:
+        from retrywrap.classifiers.redact import safe_text
+    return safe_text(text)
+
+
+def _refuse(source: str, place: str, key: object, value: object, expected: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{source}: {key} = {_shown(key, value)}: expected {expected}; nothing of this configuration was applied"
+        f"{source}: {_assigned(place, key, value)}: expected {expected}; nothing of this configuration was applied"
     )
 
 
@@ -186,12 +209,12 @@ def _read_key(source: str, key: str, value: object, place: str = "") -> tuple[st
         meant = _close(key, known)
         hint = f"did you mean {place}{meant}? " if meant else ""
         raise ConfigurationError(
-            f"{source}: unknown key {place}{key} = {_shown(key, value)}; {hint}known: {', '.join(known)}"
+            f"{source}: unknown key {_assigned(place, key, value)}; {hint}known: {', '.join(known)}"
         )
     try:
         return name, check(value)
     except _Bad as bad:
-        raise _refuse(source, place + key, value, str(bad)) from None
+        raise _refuse(source, place, key, value, str(bad)) from None
 
 
 def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,10 +232,11 @@ def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
 def _read_policies(source: str, tables: object) -> dict[str, dict[str, Any]]:
     """Return the parameters of each named policy."""
     if not isinstance(tables, Mapping):
-        raise _refuse(source, "policies", tables, "a table of policies by their names")
+        raise _refuse(source, "", "policies", tables, "a table of policies by their names")
     for name in tables:
         if not isinstance(name, str) or not name:
-            raise _refuse(source, f"policies.{shown(name)}", tables[name], "a policy's name that is a text, not empty")
+            expected = "a policy's name that is a text, not empty"
+            raise _refuse(source, "policies.", shown(name), tables[name], expected)
     return {name: _read_policy(source, name, table) for name, table in tables.items()}
 
 
@@ -220,9 +244,8 @@ def _read_policy(source: str, name: str, table: object) -> dict[str, Any]:
     """Return a named policy's parameters, checked by making the policy."""
     if isinstance(table, RetryPolicy):
         return {**DEFAULTS, **table.settings()}  # all of them, because a policy that was made leaves nothing open
-    place = f"policies.{name}"
     if not isinstance(table, Mapping):
-        raise _refuse(source, place, table, "a table of parameters, or a RetryPolicy")
+        raise _refuse(source, "policies.", name, table, "a table of parameters, or a RetryPolicy")
     parameters = dict(table)
     interval = parameters.get("interval")
     try:
@@ -233,7 +256,8 @@ def _read_policy(source: str, name: str, table: object) -> dict[str, Any]:
         _check_names(parameters)
         RetryPolicy(**{"max": 10, **parameters})
     except (TypeError, ValueError) as bad:
-        raise ConfigurationError(f"{source}: [{place}] {bad}; nothing of this configuration was applied") from None
+        place = f"[policies.{_shown_key(name)}]"
+        raise ConfigurationError(f"{source}: {place} {bad}; nothing of this configuration was applied") from None
     return parameters
 
 
@@ -242,7 +266,7 @@ def _check_names(parameters: Mapping[Any, object]) -> None:
         if name not in DEFAULTS:
             with importing:
                 from retrywrap.decide.naming import unknown_parameter
-            raise ValueError(f"{unknown_parameter(name, DEFAULTS)}; got {name} = {_shown(name, value)}")
+            raise ValueError(f"{unknown_parameter(name, DEFAULTS)}; got {_assigned('', name, value)}")
 
 
 def _read_backoff(table: Mapping[str, Any]) -> Any:
@@ -263,14 +287,14 @@ def _read_tables(source: str, document: Mapping[str, Any]) -> dict[str, Any]:
     rest = _flatten(document)
     plugins, named = rest.pop("plugins", {}), rest.pop("policies", {})
     if not isinstance(plugins, Mapping):
-        raise _refuse(source, "plugins", plugins, "a table")
+        raise _refuse(source, "", "plugins", plugins, "a table")
     if _SECTION in plugins:  # a file for others, too: their tables are none of our business, unless ours are meant
         rest = {key: value for key, value in rest.items() if not _is_foreign(key, value)}
     elif meant := next((key for key in plugins if _close(str(key).replace("-", "_"), [_SECTION])), None):
-        raise _refuse(source, f"plugins.{meant}", plugins[meant], f"the name plugins.{_SECTION}")
+        raise _refuse(source, "plugins.", meant, plugins[meant], f"the name plugins.{_SECTION}")
     ours = plugins.get(_SECTION, {})
     if not isinstance(ours, Mapping):
-        raise _refuse(source, f"plugins.{_SECTION}", ours, "a table")
+        raise _refuse(source, "plugins.", _SECTION, ours, "a table")
     return {
         **_read_keys(source, rest, ""),
         **_read_keys(source, _flatten(ours), f"plugins.{_SECTION}."),
@@ -296,7 +320,7 @@ def _read_keys(source: str, table: Mapping[str, Any], place: str) -> dict[str, A
     for key, value in table.items():
         name, checked = _read_key(source, key, value, place)
         if name in found:
-            raise _refuse(source, place + key, value, f"no second spelling of {name}")
+            raise _refuse(source, place, key, value, f"no second spelling of {name}")
         found[name] = checked
     return found
 
@@ -328,14 +352,31 @@ def read(document: Mapping[str, Any], source: str = "config") -> Settings:
 def _read_file(path: object) -> dict[str, Any]:
     if not isinstance(path, str | os.PathLike) or not isinstance(source := os.fspath(path), str):
         raise TypeError(f"file must be the path of a TOML file, or a mapping of the same form; got {shown(path)}")
+    name = _safe(source) or shown(source)
     try:
-        with open(source, "rb") as file:
-            content = file.read()
+        content = _content(source)
     except OSError as error:
-        raise ConfigurationError(f"{source or shown(source)}: cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{name}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null byte, or text that cannot be the name of a file
         raise ConfigurationError(f"{shown(source)}: cannot be read: {error}") from error
-    return _read_tables(source, parse(content, source))
+    return _read_tables(name, parse(content, name))
+
+
+def _content(path: str) -> bytes:
+    """Return what stands in a file that can be read as often as wanted, without waiting for anybody, to its end.
+
+    Raises:
+        OSError: It cannot be read, or is not such a file.
+        ValueError: The path can be none.
+    """
+    mode = os.stat(path).st_mode
+    if path != os.devnull and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is no file, but a pipe, a socket or a device")
+    with open(path, "rb") as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise OSError(errno.EFBIG, f"it is longer than the {_LONGEST} bytes that it may have")
+    return content
 
 
 _ELSEWHERE = ("config", "pure")  # read before: where the file is; and, when the package is loaded, which build runs
@@ -349,11 +390,11 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         if key not in _KEYS and key not in _COORDINATOR:
             known = ", ".join(_PREFIX + name.upper() for name in [*_ELSEWHERE, *_KEYS])
-            raise ConfigurationError(f"environment: unknown variable {variable}; known: {known}")
+            raise ConfigurationError(f"environment: unknown variable {_shown_key(variable)}; known: {known}")
         try:
             found[key] = (_KEYS.get(key) or _COORDINATOR[key])(_Text(text))
         except _Bad as bad:
-            raise _refuse("environment", variable, text, str(bad)) from None
+            raise _refuse("environment", "", variable, text, str(bad)) from None
     return found
 
 
