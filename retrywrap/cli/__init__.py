@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from typing import NoReturn
 
 from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap._version import __version__
+from retrywrap.classifiers.redact import safe_text
 from retrywrap.cli.usage import UsageError
 from retrywrap.errors import ConfigurationError
+from retrywrap.record.logfile import escape
 
 __all__ = ["UsageError", "main"]
 
@@ -24,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(_USAGE, f"{self.prog}: {safe_text(message)} (see {self.prog} --help)\n")
 
 
 def _parser() -> _Parser:
@@ -41,10 +44,15 @@ def _parser() -> _Parser:
 
 
 def _open_streams() -> None:
-    """Put the null device where a standard stream is closed: a file of ours would get its number, and its output."""
+    """Put the null device where a standard stream is closed: a file of ours would get its number, and its output.
+
+    What standard output cannot encode is printed as backslash escapes.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # it is to stay open
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
@@ -68,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except (UsageError, ConfigurationError) as error:
-        print(f"retrywrap: {error}", file=sys.stderr)
+        print(f"retrywrap: {escape(str(error))}", file=sys.stderr)
         return _USAGE
     except BrokenPipeError:  # whoever read has enough
         _drop_output()
         return 0
     except OSError as error:
         _drop_output()
-        print(f"retrywrap: {error}", file=sys.stderr)
+        print(f"retrywrap: {escape(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

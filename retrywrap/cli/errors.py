@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import Allowance
+from retrywrap.decide.checks import shown
 from retrywrap.record.logfile import escape
 from retrywrap.record.reader import LoggedError, follow, read_errors, summarize
 from retrywrap.run import clock
@@ -123,7 +124,7 @@ def _errors(
         yield from follow(path, sleep, report=problems.note, **options)
     except (OSError, ValueError) as error:  # ValueError: no path may hold a null byte
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read {escape(path)!r}: {reason}") from error
+        raise UsageError(f"cannot read {shown(escape(path))}: {reason}") from error
 
 
 def _sleep(seconds: float) -> None:
@@ -194,7 +195,7 @@ def _read_when(text: str, now: float) -> float:
         return datetime.fromisoformat(word).timestamp() * 1000
     except (ValueError, OverflowError, OSError):
         raise UsageError(
-            f"--since {text!r}: expected an ISO time (2024-01-31T10:00), seconds or milliseconds since the epoch, "
+            f"--since {shown(text)}: expected an ISO time (2024-01-31T10:00), seconds or milliseconds since the epoch, "
             "or how long ago (90s, 15m, 2h, 7d)"
         ) from None
 
@@ -206,7 +207,7 @@ def _read_code(text: str) -> int:
         return int(word)
     code = _NAMES.get(word.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_"))
     if code is None:
-        raise UsageError(f"--code {text!r}: expected a number, or one of {', '.join(_NAMES)}")
+        raise UsageError(f"--code {shown(text)}: expected a number, or one of {', '.join(_NAMES)}")
     return code
 
 

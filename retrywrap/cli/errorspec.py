@@ -9,8 +9,11 @@ import re
 from importlib import import_module
 from typing import Any
 
+from retrywrap.classifiers.guard import read
+from retrywrap.classifiers.redact import safe_message
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import shown
 
 __all__ = ["read_error"]
 
@@ -32,7 +35,7 @@ def read_error(text: str) -> BaseException | ErrorCode:
     """
     text = text.strip()
     if len(text) > _LONGEST:
-        raise UsageError(f"{text[:40]!r}… is longer than the {_LONGEST} characters that an error may have: {_HELP}")
+        raise UsageError(f"{shown(text)} is longer than the {_LONGEST} characters that an error may have: {_HELP}")
     if _NUMBER.fullmatch(text):
         return ErrorCode(int(text))
     upper = text.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_")
@@ -41,7 +44,10 @@ def read_error(text: str) -> BaseException | ErrorCode:
     if text.upper() in errno.errorcode.values():
         number: int = getattr(errno, text.upper())
         return OSError(number, os.strerror(number))
-    return _exception(text)
+    try:
+        return _exception(text)
+    except RecursionError:
+        raise _not_understood(text) from None
 
 
 def _exception(text: str) -> BaseException:
@@ -57,7 +63,7 @@ def _exception(text: str) -> BaseException:
 
 
 def _not_understood(text: str) -> UsageError:
-    return UsageError(f"{text[:80]!r} is no error that is understood: {_HELP}")
+    return UsageError(f"{shown(text)} is no error that is understood: {_HELP}")
 
 
 def _make(call: ast.Call) -> BaseException:
@@ -73,7 +79,8 @@ def _make(call: ast.Call) -> BaseException:
             arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but surely means it
         return _made(kind, arguments, named)
     except Exception as error:
-        raise UsageError(f"{name} cannot be made of these arguments: {type(error).__name__}: {error}") from None
+        why = f"{type(error).__name__}: {safe_message(error)}"
+        raise UsageError(f"{name} cannot be made of these arguments: {why}") from None
 
 
 def _made(kind: type[BaseException], arguments: list[Any], named: dict[str, Any]) -> BaseException:
@@ -115,8 +122,8 @@ def _find(name: str) -> type[BaseException]:
             if missing.name is None or not (module == missing.name or module.startswith(missing.name + ".")):
                 raise UsageError(f"{module} cannot be imported: {missing}") from None
             continue
-        except Exception as error:
-            raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {safe_message(error)}") from None
         return _walk(found, parts[cut:], name)
     where = f"in its own folder, python -m retrywrap explain {name} finds it"
     raise UsageError(f"{name}: no module {parts[0]!r} is installed here ({where}); {_HELP}")
@@ -124,7 +131,7 @@ def _find(name: str) -> type[BaseException]:
 
 def _walk(found: Any, rest: list[str], name: str) -> type[BaseException]:
     for part in rest:
-        found = getattr(found, part, None)
+        found = read(found, part)  # which may be a module that imports at this moment, and fails
     if isinstance(found, type) and issubclass(found, BaseException):
         return found
     raise UsageError(f"{name} is no exception class; {_HELP}")
@@ -142,5 +149,5 @@ def _make_bare(kind: type[BaseException]) -> BaseException:
         try:
             return kind.__new__(kind)
         except Exception as error:
-            needs = f"{type(error).__name__}: {error}"
+            needs = f"{type(error).__name__}: {safe_message(error)}"
             raise UsageError(f"{kind.__qualname__} needs its arguments, in parentheses ({needs})") from None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers import Step, Verdict, explain
+from retrywrap.classifiers.guard import dotted_name, read, type_name
+from retrywrap.classifiers.redact import safe_text
 from retrywrap.classifiers.rows import Codes, Row
 from retrywrap.classifiers.tables import codes, families, family
 from retrywrap.classifiers.verdict import return_codes
 from retrywrap.cli.errorspec import read_error
+from retrywrap.cli.picture import UNICODE, glyphs_for
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
+from retrywrap.decide.checks import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -69,9 +74,9 @@ def _print(error: BaseException | ErrorCode, verdict: Verdict, steps: list[Step]
     for name, value in _facts(verdict):
         print(f"  {name:12} {value}")
     print("  path")
+    spoke, passed = ("→", "·") if glyphs_for(sys.stdout.encoding) is UNICODE else (">", "-")
     for step in steps:
-        mark = "→" if step.answer is not None else "·"
-        print(f"    {mark} {step.rule:28} {step.note}")
+        print(f"    {spoke if step.answer is not None else passed} {step.rule:28} {step.note}")
 
 
 def _print_family(name: str, *, as_json: bool) -> int:
@@ -79,7 +84,7 @@ def _print_family(name: str, *, as_json: bool) -> int:
         rows, lists = family(name), codes(name)
     except KeyError:
         raise UsageError(
-            f"--table {name[:80]!r}: expected a family ({', '.join(families())}) or the root of a library's modules, "
+            f"--table {shown(name)}: expected a family ({', '.join(families())}) or the root of a library's modules, "
             "such as requests"
         ) from None
     told = [{"class": key, "rule": row.rule, "says": _says(row)} for key, row in rows.items()]
@@ -144,7 +149,16 @@ def _verdict(verdict: Verdict) -> str:
 def _title(error: BaseException | ErrorCode) -> str:
     if isinstance(error, ErrorCode):
         return f"{error.plugin_name} ({int(error)}): {error.message}{_meant(int(error))}"
-    return f"{type(error).__module__}.{type(error).__qualname__}({', '.join(map(repr, error.args))})"
+    arguments: Any = read(error, "args")
+    listed = ", ".join(map(_shown, arguments if type(arguments) is tuple else ()))
+    return f"{dotted_name(type(error))}({safe_text(listed)})"
+
+
+def _shown(argument: object) -> str:
+    try:
+        return repr(argument)
+    except Exception:  # an exception that was made here may hold anything
+        return f"<{type_name(type(argument))}>"
 
 
 def _meant(number: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.backoff import Backoff, as_backoff, decorrelated, exponential, fibonacci, fixed, linear
+from retrywrap.decide.checks import shown
 
 __all__ = ["read_backoff"]
 
@@ -43,7 +44,7 @@ def read_backoff(text: str, option: str) -> Backoff:
         reason = str(error)
     except (RecursionError, MemoryError):
         reason = "it is nested too deeply"
-    raise UsageError(f"{option} {text[:80]!r}: {reason}; write for example 'exponential(0.1, cap=20)'")
+    raise UsageError(f"{option} {shown(text)}: {reason}; write for example 'exponential(0.1, cap=20)'")
 
 
 def _value(node: ast.expr) -> Any:
@@ -63,13 +64,13 @@ def _value(node: ast.expr) -> Any:
             return _function(function)(*map(_value, arguments), **named)
         case ast.Name(id=name) if name in _FACTORIES:
             raise ValueError(f"{name} needs its arguments, in parentheses")
-    raise ValueError(f"{ast.unparse(node)[:40]!r} is not allowed in it")
+    raise ValueError(f"{shown(ast.unparse(node)[:40])} is not allowed in it")
 
 
 def _backoff(node: ast.expr) -> Backoff:
     value = _value(node)
     if not isinstance(value, Backoff):
-        raise ValueError(f"{ast.unparse(node)[:40]!r} is no backoff; fixed(…) makes one of a number")
+        raise ValueError(f"{shown(ast.unparse(node)[:40])} is no backoff; fixed(…) makes one of a number")
     return value
 
 
@@ -87,4 +88,4 @@ def _function(node: ast.expr) -> Any:
         case ast.Attribute(value=receiver, attr=name) if name in _METHODS:
             return getattr(_backoff(receiver), name)
     expected = f"the functions {', '.join(list(_FACTORIES)[:5])} and the methods {', '.join(sorted(_METHODS))}"
-    raise ValueError(f"{ast.unparse(node)[-40:]!r} is unknown; there are {expected}")
+    raise ValueError(f"{shown(ast.unparse(node)[-40:])} is unknown; there are {expected}")

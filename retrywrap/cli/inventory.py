@@ -9,9 +9,12 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from retrywrap.classifiers.guard import tame_name, type_name
+from retrywrap.classifiers.redact import safe_message
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.checks import shown
 from retrywrap.errors import ConfigurationError
+from retrywrap.record.logfile import escape
 from retrywrap.run.inventory import in_order, proxies, site
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ def _check_name(name: str) -> None:
 
 
 def _print(found: list[Site], name: str, broken: int) -> None:
-    rows = [(each.operation, _policy(each), _place(each)) for each in found]
+    rows = [(escape(each.operation), escape(_policy(each)), escape(_place(each))) for each in found]
     widths = [max([len(row[column]) for row in rows], default=0) for column in (0, 1)]
     for operation, policy, place in rows:
         print(f"{operation:{widths[0]}}  {policy:{widths[1]}}  {place}")
@@ -110,16 +113,16 @@ def _imported(name: str, *, asked: str | None = None) -> ModuleType:
 
 
 def _refused(name: str, error: BaseException) -> str:
-    return f"{name} cannot be imported: {type(error).__name__}: {error}"
+    return f"{tame_name(name)} cannot be imported: {type_name(type(error))}: {safe_message(error)}"
 
 
 def _policy(site: Site) -> str:
     if site.policy is None:
-        return f"policy {site.policy_name!r}, which is not defined"
+        return f"policy {shown(site.policy_name)}, which is not defined"
     given = site.policy.settings()
     settings = {"max": site.policy.max, "interval": given.pop("interval", site.policy.backoff), **given}
     text = ", ".join(f"{name}={shown(value)}" for name, value in settings.items())
-    return text if site.policy_name is None else f"{text} (policy {site.policy_name!r})"
+    return text if site.policy_name is None else f"{text} (policy {shown(site.policy_name)})"
 
 
 def _place(site: Site) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from retrywrap.cli.expression import read_backoff
 from retrywrap.cli.usage import UsageError
-from retrywrap.decide.checks import check_seconds
+from retrywrap.decide.checks import check_seconds, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +31,7 @@ def add_waiting(parser: argparse.ArgumentParser) -> None:
 def read_count(text: str, option: str) -> int:
     """Return a whole number, 0 or more."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise UsageError(f"{option} {text[:80]!r}: expected a whole number, 0 or more")
+        raise UsageError(f"{option} {shown(text)}: expected a whole number, 0 or more")
     return int(text)
 
 
@@ -46,7 +46,7 @@ def read_seconds(text: str, option: str, *, zero: bool = True) -> float:
         seconds = -1.0
     if seconds < 0 or (seconds == 0 and not zero):
         hint = "; --backoff takes such an expression" if option == "--interval" and "(" in text else ""
-        raise UsageError(f"{option} {text[:80]!r}: expected seconds such as 5, 0.5, 500ms, 2m or 1h, {least}{hint}")
+        raise UsageError(f"{option} {shown(text)}: expected seconds such as 5, 0.5, 500ms, 2m or 1h, {least}{hint}")
     return seconds
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.events import SCHEDULED, RetryEvent, StopReason
+from retrywrap.record.logfile import escape
 from retrywrap.run import clock as clocks
 
 __all__ = ["Countdown", "Progress", "is_live", "say"]
@@ -21,7 +22,7 @@ _CLEAR = "\r\x1b[K"
 
 def say(text: str) -> None:
     """Print one line on standard error, whatever state that is in."""
-    _write(f"retrywrap run: {text}\n")
+    _write(f"retrywrap run: {escape(text)}\n")
 
 
 def _write(text: str) -> None:
@@ -101,7 +102,7 @@ class Progress:
         number = f"retry {event.attempt}" if event.max is None else f"retry {event.attempt} of {event.max}"
         line = f"{event.message}; {number}"
         if self._live and wait > 0:
-            self._line, self._after = f"retrywrap run: {line}", f" after {shown_seconds(wait)} s"
+            self._line, self._after = f"retrywrap run: {escape(line)}", f" after {shown_seconds(wait)} s"
         else:
             say(f"{line} in {shown_seconds(wait)} s" if wait else f"{line} at once")
 

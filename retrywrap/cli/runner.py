@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from retrywrap.classifiers.programs import program_exit, program_name
+from retrywrap.classifiers.redact import safe_text
 from retrywrap.classifiers.verdict import Verdict
 from retrywrap.cli.child import Child
 from retrywrap.cli.options import read_count, read_interval, read_seconds
@@ -45,7 +46,7 @@ class Runner:
         if not command:
             raise UsageError("run: there is nothing to run; write: retrywrap run [options] -- COMMAND ...")
         self._command = command
-        self._name: str = arguments.name or program_name(command) or "program"
+        self._name: str = safe_text(arguments.name or program_name(command)) or "program"
         self._quiet: bool = arguments.quiet
         self._retry_on = read_statuses(arguments.retry_on, "--retry-on")
         self._no_retry_on = read_statuses(arguments.no_retry_on, "--no-retry-on")
@@ -109,7 +110,7 @@ class Runner:
         except DeadlineExceeded:
             say(f"--timeout {self._timeout} was over before {self._name} could be started")
             return _TOO_LONG
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a null byte, or what the system's encoding does not have
             if not self._starting:
                 raise
             return self._cannot_run(error)
@@ -202,16 +203,17 @@ class Runner:
         hint = "" if event.rule == "run.no_retry_on" else f" (--retry-on {_number(self._status)} would change that)"
         return f"not retried{hint}"
 
-    def _cannot_run(self, error: OSError) -> int:
+    def _cannot_run(self, error: OSError | ValueError) -> int:
         program = self._command[0]
+        shown = safe_text(program)
         if program and not isinstance(error, FileNotFoundError | NotADirectoryError):
-            say(f"{program}: cannot be run: {error.strerror}")
+            say(f"{shown}: cannot be run: {getattr(error, 'strerror', None) or error}")
             return _NOT_EXECUTABLE
         if os.path.exists(program):
-            say(f"{program}: cannot be run: the interpreter in its first line was not found")
+            say(f"{shown}: cannot be run: the interpreter in its first line was not found")
         else:
             hint = " (give the program and its arguments as words of their own)" if " " in program else ""
-            say(f"{program}: command not found{hint}")
+            say(f"{shown}: command not found{hint}")
         return _NOT_FOUND
 
 

@@ -6,6 +6,7 @@ import re
 
 from retrywrap.cli.signals import ENDING
 from retrywrap.cli.usage import UsageError
+from retrywrap.decide.checks import shown
 
 __all__ = ["read_statuses"]
 
@@ -32,6 +33,8 @@ def read_statuses(texts: list[str] | None, option: str) -> frozenset[int]:
         match = re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", word, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= 255:
-            raise UsageError(f"{option} {word!r}: expected exit statuses from 1 to 255, such as 75,124 or 1-9, or any")
+            raise UsageError(
+                f"{option} {shown(word)}: expected exit statuses from 1 to 255, such as 75,124 or 1-9, or any"
+            )
         found |= set(range(first, last + 1))
     return frozenset(found)
