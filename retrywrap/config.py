@@ -215,6 +215,8 @@ def _read_key(source: str, key: str, value: object, place: str = "") -> tuple[st
         return name, check(value)
     except _Bad as bad:
         raise _refuse(source, place, key, value, str(bad)) from None
+    except Exception as broken:  # of the value's own code: a path that fails when it is asked for its text
+        raise _refuse(source, place, key, value, "a value that can be read") from broken
 
 
 def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
