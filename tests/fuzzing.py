@@ -1,0 +1,95 @@
+"""Coverage-guided fuzzing of what reads the bytes of others: ``python tests/fuzzing.py TARGET -runs=100000``.
+
+Needs ``pip install atheris``; the options are libFuzzer's. A finding is printed as a traceback, with the bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+atheris: Any = import_module("atheris") if __name__ == "__main__" else None
+
+if atheris is not None:
+    with atheris.instrument_imports(include=["retrywrap"]):
+        for _name in ("classifiers", "cli", "cli.errorspec", "cli.expression", "config", "record.reader", "run.scope"):
+            import_module(f"retrywrap.{_name}")
+
+from hostile import cli, is_one_line  # noqa: E402  # after what is to be instrumented
+from test_fuzz_cli import check  # noqa: E402
+from test_fuzz_config import applied_or_refused  # noqa: E402
+from test_hostile_secrets import FORMS  # noqa: E402
+
+from retrywrap.classifiers.redact import safe_text  # noqa: E402
+from retrywrap.cli.errorspec import read_error  # noqa: E402
+from retrywrap.cli.expression import read_backoff  # noqa: E402
+from retrywrap.cli.usage import UsageError  # noqa: E402
+
+_SECRET = "ZqHunter0123456789"
+_FOLDER = Path(tempfile.mkdtemp(prefix="fuzzing-"))
+
+
+def redact(data: bytes) -> None:
+    """A secret in one of the known forms, before and after any text: one line, without the secret."""
+    first, second = data[:1], data[1:2]
+    around, form = data[2:].decode("utf-8", "surrogatepass"), FORMS[ord(first or b"\0") % len(FORMS)]
+    cut = ord(second or b"\0") * len(around) // 256
+    line = safe_text(f"{around[:cut]} {form.format(_SECRET, _SECRET)} {around[cut:]}")
+    assert is_one_line(line)
+    assert _SECRET[:10] not in line
+
+
+def configuration(data: bytes) -> None:
+    """A file: applied whole, or refused whole."""
+    file = _FOLDER / "file.toml"
+    file.write_bytes(data)
+    applied_or_refused(file)
+
+
+def log(data: bytes) -> None:
+    """An error log: read, whatever is in it."""
+    modes: list[list[str]] = [[], ["--json"], ["--summary"], ["--json", "--summary"]]
+    (_FOLDER / "backup_error_1.log").write_bytes(data[1:])
+    check(cli("errors", str(_FOLDER), *modes[len(data[:1]) and data[0] % 4]), (0,))
+
+
+def error(data: bytes) -> None:
+    """What ``explain`` takes for an error; dotted names would import whatever is called so."""
+    text = data.decode("utf-8", "replace")
+    if "." not in text.partition("(")[0]:
+        with suppress(UsageError):
+            read_error(text)
+
+
+def backoff(data: bytes) -> None:
+    """What ``--backoff`` takes."""
+    with suppress(UsageError):
+        read_backoff(data.decode("utf-8", "replace"), "--backoff")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "redact": redact,
+    "configuration": configuration,
+    "log": log,
+    "error": error,
+    "backoff": backoff,
+}
+
+
+def _one(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def run(data: bytes) -> None:
+        with suppress(UnicodeDecodeError):
+            target(data)
+
+    return run
+
+
+if __name__ == "__main__":
+    name, *options = sys.argv[1:]
+    atheris.Setup([sys.argv[0], *options], _one(TARGETS[name]))
+    atheris.Fuzz()
