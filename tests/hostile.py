@@ -1,6 +1,6 @@
 """What hostile input is tried with, where it may be seen, and how often: for ``test_hostile_*`` and ``test_fuzz_*``.
 
-``RETRYWRAP_FUZZ=100000`` makes each property try so many examples.
+``FUZZ_EXAMPLES=100000`` in the environment makes each property try so many examples.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NASTY = {
 
 def examples(number: int) -> Any:
     """Return hypothesis's settings for so many examples, or for as many as the environment asks for."""
-    wanted = int(os.environ.get("RETRYWRAP_FUZZ", number))
+    wanted = int(os.environ.get("FUZZ_EXAMPLES", number))
     phases = Phase.explicit, Phase.reuse, Phase.generate  # to make failures smaller takes longer than to find them
     return settings(max_examples=wanted, deadline=None, suppress_health_check=list(HealthCheck), phases=phases)
 
