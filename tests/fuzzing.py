@@ -5,10 +5,12 @@ Needs ``pip install atheris``; the options are libFuzzer's. A finding is printed
 
 from __future__ import annotations
 
+import argparse
+import io
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,30 @@ atheris: Any = import_module("atheris") if __name__ == "__main__" else None
 
 if atheris is not None:
     with atheris.instrument_imports(include=["retrywrap"]):
-        for _name in ("classifiers", "cli", "cli.errorspec", "cli.expression", "config", "record.reader", "run.scope"):
+        for _name in (
+            "classifiers",
+            "cli",
+            "cli.errors",
+            "cli.errorspec",
+            "cli.expression",
+            "config",
+            "record.reader",
+            "run.scope",
+        ):
             import_module(f"retrywrap.{_name}")
 
-from hostile import cli, is_one_line  # noqa: E402  # after what is to be instrumented
+from hostile import Outcome, is_one_line  # noqa: E402  # after what is to be instrumented
 from test_fuzz_cli import check  # noqa: E402
 from test_fuzz_config import applied_or_refused  # noqa: E402
 from test_hostile_secrets import FORMS  # noqa: E402
 
+from retrywrap import config  # noqa: E402
 from retrywrap.classifiers.redact import safe_text  # noqa: E402
+from retrywrap.cli import errors  # noqa: E402
 from retrywrap.cli.errorspec import read_error  # noqa: E402
 from retrywrap.cli.expression import read_backoff  # noqa: E402
 from retrywrap.cli.usage import UsageError  # noqa: E402
+from retrywrap.errors import ConfigurationError  # noqa: E402
 
 _SECRET = "ZqHunter0123456789"
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzzing-"))
@@ -45,17 +59,28 @@ def redact(data: bytes) -> None:
 
 
 def configuration(data: bytes) -> None:
-    """A file: applied whole, or refused whole."""
+    """A file: refused in one line, or applied whole."""
+    try:
+        config.read(config.parse(data, "file"), "file")
+    except ConfigurationError as refused:
+        assert is_one_line(str(refused), 2500)  # noqa: PT017  # what else comes out, is a finding
+        return
     file = _FOLDER / "file.toml"
     file.write_bytes(data)
-    applied_or_refused(file)
+    assert applied_or_refused(file) is None
 
 
 def log(data: bytes) -> None:
-    """An error log: read, whatever is in it."""
-    modes: list[list[str]] = [[], ["--json"], ["--summary"], ["--json", "--summary"]]
+    """An error log: read and shown, whatever is in it."""
+    kind = data[0] if data else 0
     (_FOLDER / "backup_error_1.log").write_bytes(data[1:])
-    check(cli("errors", str(_FOLDER), *modes[len(data[:1]) and data[0] % 4]), (0,))
+    wanted = argparse.Namespace(
+        directory=str(_FOLDER), since=None, code=None, follow=False, json=kind % 2 == 1, summary=kind % 4 > 1
+    )
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = errors.run(wanted)
+    check(Outcome(status, out.getvalue(), err.getvalue()), (0,))
 
 
 def error(data: bytes) -> None:

@@ -182,3 +182,44 @@ def test_a_terminal_that_knows_ascii_alone(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "retrywrap", *arguments]
     ran = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
     check(Outcome(ran.returncode, ran.stdout.decode("ascii"), ran.stderr.decode("ascii")), (0, 2, 127))
+
+
+ODD_ERRORS = """
+import sys
+
+class Odd:
+    def __repr__(self):
+        raise RuntimeError
+
+class Unshown(Exception):
+    def __init__(self):
+        super().__init__(Odd(), "password=hunter2", "x\\x1b[1m")
+
+class Argless(Exception):
+    args = property(lambda self: 1 / 0)
+
+class Refused(Exception):
+    def __new__(cls, *args):
+        raise RuntimeError("token=hunter2")
+
+def __getattr__(name):
+    raise ImportError(name)
+"""
+
+
+def test_errors_that_fail_when_they_are_shown_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of classes whose instances cannot be printed, or made, and of modules that fail when they are asked or exit."""
+    (tmp_path / "odd_errors.py").write_text(ODD_ERRORS)
+    (tmp_path / "odd_exit.py").write_text("raise SystemExit('token=' + 'hunter2')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    said = {name: cli("explain", name) for name in ("odd_errors.Unshown", "odd_errors.Argless", "odd_errors.Refused")}
+    said |= {name: cli("explain", name) for name in ("odd_errors.Missing", "odd_exit.Error")}
+    said["inventory"] = cli("inventory", "odd_exit")
+    for outcome in said.values():
+        check(outcome)
+        assert "hunter2" not in outcome.out + outcome.err
+    assert [outcome.status for outcome in said.values()] == [0, 0, 2, 2, 2, 2]
+    assert said["odd_errors.Unshown"].out.startswith("odd_errors.Unshown(<Odd>, 'password=***")
+    assert said["odd_errors.Argless"].out.startswith("odd_errors.Argless()\n")
+    assert "SystemExit: token=***" in said["inventory"].err
