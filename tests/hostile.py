@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pickle
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -22,7 +23,7 @@ from retrywrap.classifiers.redact import LONGEST
 from retrywrap.cli import main
 from retrywrap.decide.events import RetryEvent
 
-__all__ = ["NASTY", "Heard", "Outcome", "cli", "examples", "is_one_line", "listening", "raised_by"]
+__all__ = ["NASTY", "Heard", "Outcome", "cli", "examples", "is_harmless", "is_one_line", "listening", "raised_by"]
 
 NASTY = {
     "newlines": "a\nb\r\nc\x0bd\x0ce\x85f\u2028g\u2029h",
@@ -51,6 +52,21 @@ def is_one_line(text: str, longest: int = LONGEST) -> bool:
     """Whether a text is bounded, and neither ends a line, nor drives a terminal, nor reorders what is shown."""
     text.encode()  # a surrogate would break whoever writes it
     return text.isprintable() and len(text) <= longest
+
+
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_MARKS = frozenset("\u061c\u200e\u200f")
+
+
+def is_harmless(text: str) -> bool:
+    """Whether a text neither ends a line, nor drives a terminal, nor reorders what is shown. Odd letters do not."""
+    return not any(
+        unicodedata.category(character) in _CONTROLS
+        or unicodedata.bidirectional(character) in _DIRECTIONS
+        or character in _MARKS
+        for character in text
+    )
 
 
 class Heard(logging.Handler):
