@@ -74,7 +74,7 @@ def check(outcome: Outcome, statuses: tuple[object, ...] = (0, 1, 2, 126, 127)) 
         assert len(outcome.err) < 2500
 
 
-@examples(150)
+@examples(80)
 @given(LINES)
 @example(["explain", "A" + "()" * 490])
 @example(["explain", f"ValueError({'-' * 900}1)"])
@@ -105,7 +105,7 @@ def test_odd_texts_are_not_echoed_raw(before: list[str], text: str) -> None:
     check(outcome, (2, 126, 127))
 
 
-@examples(300)
+@examples(100)
 @given(st.text(max_size=60) | st.from_regex(r"[A-Za-z_.]{0,9}(\(['\"0-9a-z,=\[\](){}+*.-]{0,40}\))?", fullmatch=True))
 def test_any_error_specification(text: str) -> None:
     """It names an error, or is refused in one line."""
@@ -117,7 +117,7 @@ def test_any_error_specification(text: str) -> None:
         assert is_one_line(str(refused), 1000)  # noqa: PT017  # what else comes out, fails the test
 
 
-@examples(300)
+@examples(100)
 @given(
     st.text(max_size=60)
     | st.from_regex(r"(fixed|linear|exponential|[a-z]{1,9}|[()\[\]+*.,=0-9e-]){0,12}", fullmatch=True)
@@ -151,7 +151,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("logs")
 
 
-@examples(150)
+@examples(80)
 @given(first=LOGS, second=LOGS, mode=st.sampled_from([[], ["--json"], ["--summary"], ["--json", "--summary"]]))
 def test_any_error_log(folder: Path, first: bytes, second: bytes, mode: list[str]) -> None:
     """What is no line of an error log is passed over and counted; what is one is shown in one line."""

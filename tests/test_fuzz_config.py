@@ -65,7 +65,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- bytes
 
 
-@examples(100)
+@examples(60)
 @given(content=st.binary(max_size=300))
 def test_any_bytes(file: Path, content: bytes) -> None:
     """What is no TOML is refused with the file's name."""
@@ -108,7 +108,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
     return content
 
 
-@examples(100)
+@examples(60)
 @given(content=_mutated())
 def test_a_valid_document_with_mistakes(file: Path, content: bytes) -> None:
     """Whichever byte is wrong."""
@@ -262,7 +262,7 @@ DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
 )
 
 
-@examples(80)
+@examples(50)
 @given(document=DOCUMENTS, keywords=st.dictionaries(st.sampled_from(sorted(config._KEYS)), VALUES, max_size=2))
 def test_any_mapping_and_keywords(document: Mapping[str, Any], keywords: dict[str, Any]) -> None:
     """Values of any type at any key, whichever way they come."""
@@ -270,7 +270,7 @@ def test_any_mapping_and_keywords(document: Mapping[str, Any], keywords: dict[st
         applied_or_refused(document, **keywords)
 
 
-@examples(100)
+@examples(60)
 @given(
     name=st.sampled_from(["ERROR_RETRY_MAX", "ERROR_RETRY_INTERVAL", "ENABLE", "EVENTS", "ERROR_BUFFER_SIZE",
                           "BACKUP_MAX_SIZE", "ENCRYPTION_KEY", "COMPRESSION_LEVEL", "NOBODY_KNOWS"]),

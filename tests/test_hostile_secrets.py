@@ -107,7 +107,7 @@ def _is_shown(secret: str, text: str) -> bool:
     return secret[: len(secret) // 2 + 2] in text
 
 
-@examples(200)
+@examples(80)
 @given(AROUND, FILLED, AROUND)
 @example("", ("postgresql://u:{}@h", "Zq" + "a" * 20 + "7"), "")
 def test_no_form_is_shown_whatever_surrounds_it(before: str, filled: tuple[str, str], after: str) -> None:
@@ -256,7 +256,7 @@ def _told_by(thing: object) -> str:
     return " ".join([*notes, str(thing) if own else "", *(repr(pickle.dumps(note)) for note in notes)])
 
 
-@examples(100)
+@examples(80)
 @given(st.sampled_from(sorted(PLACES)), FILLED, st.text(max_size=20))
 def test_no_channel_shows_a_secret(
     tmp_path_factory: pytest.TempPathFactory, place: str, filled: tuple[str, str], around: str
