@@ -31,18 +31,18 @@ if atheris is not None:
         ):
             import_module(f"retrywrap.{_name}")
 
-from hostile import Outcome, is_one_line  # noqa: E402  # after what is to be instrumented
-from test_fuzz_cli import check  # noqa: E402
-from test_fuzz_config import applied_or_refused  # noqa: E402
-from test_hostile_secrets import FORMS  # noqa: E402
+from hostile import Outcome, is_one_line  # noqa: E402  # after what is to be instrumented, as all that follows
+from test_fuzz_cli import check  # noqa: E402  # see above
+from test_fuzz_config import applied_or_refused  # noqa: E402  # see above
+from test_hostile_secrets import FORMS  # noqa: E402  # see above
 
-from retrywrap import config  # noqa: E402
-from retrywrap.classifiers.redact import safe_text  # noqa: E402
-from retrywrap.cli import errors  # noqa: E402
-from retrywrap.cli.errorspec import read_error  # noqa: E402
-from retrywrap.cli.expression import read_backoff  # noqa: E402
-from retrywrap.cli.usage import UsageError  # noqa: E402
-from retrywrap.errors import ConfigurationError  # noqa: E402
+from retrywrap import config  # noqa: E402  # see above
+from retrywrap.classifiers.redact import safe_text  # noqa: E402  # see above
+from retrywrap.cli import errors  # noqa: E402  # see above
+from retrywrap.cli.errorspec import read_error  # noqa: E402  # see above
+from retrywrap.cli.expression import read_backoff  # noqa: E402  # see above
+from retrywrap.cli.usage import UsageError  # noqa: E402  # see above
+from retrywrap.errors import ConfigurationError  # noqa: E402  # see above
 
 _SECRET = "ZqHunter0123456789"
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzzing-"))

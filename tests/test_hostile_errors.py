@@ -35,27 +35,27 @@ class _Lying:
     """An object that says it is another's, or fails when it is asked."""
 
     __class__ = property(_refuse)  # type: ignore[assignment]  # which is the lie
-    __eq__ = __bool__ = __iter__ = __len__ = __str__ = __repr__ = _refuse  # type: ignore[assignment]
-    __hash__ = _refuse  # type: ignore[assignment]
+    __eq__ = __bool__ = __iter__ = __len__ = __str__ = __repr__ = _refuse
+    __hash__ = _refuse
 
 
 class _Items(list[str]):
     """A list that lies about what is in it."""
 
-    __iter__ = __len__ = __getitem__ = __bool__ = _refuse  # type: ignore[assignment]
+    __iter__ = __len__ = __getitem__ = __bool__ = _refuse
 
 
 class _Text(str):
     """A text that lies about everything."""
 
     __len__ = __eq__ = __format__ = __str__ = __repr__ = strip = encode = replace = lower = isprintable = _refuse
-    __hash__ = _refuse  # type: ignore[assignment]
+    __hash__ = _refuse
 
 
 class _Meta(type):
     """A metaclass that fails whenever its classes are asked for anything."""
 
-    __instancecheck__ = __subclasscheck__ = __eq__ = __call__ = _refuse  # type: ignore[assignment]
+    __instancecheck__ = __subclasscheck__ = __eq__ = __call__ = _refuse
     __hash__ = type.__hash__
 
 

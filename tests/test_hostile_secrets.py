@@ -230,8 +230,8 @@ PLACES: dict[str, Callable[[str], object]] = {
     "RetryExhausted": lambda text: _message(_fails(ConnectionResetError(text), reraise=False)),
     "unknown policy": lambda text: raised_by(with_retry(policy=text)(lambda: None)),
     "unknown parameter": lambda text: raised_by(lambda: with_retry(**{text: 1})),
-    "a wrong value": lambda text: raised_by(lambda: with_retry(max=[text])),  # type: ignore[call-overload]
-    "a name that is none": lambda text: raised_by(lambda: with_retry(name=[text])),  # type: ignore[call-overload]
+    "a wrong value": lambda text: raised_by(lambda: with_retry(max=[text])),
+    "a name that is none": lambda text: raised_by(lambda: with_retry(name=[text])),
 }
 
 
