@@ -527,6 +527,28 @@ def test_a_block_inside_a_scope_draws_from_it(clock: VirtualClock) -> None:
     assert scope.retry_count == 2
 
 
+def test_a_block_of_an_entered_scope_heeds_what_is_nearer(clock: VirtualClock) -> None:
+    """A loop over the scope stands under all that was entered inside it: deadlines, scopes, and what they cancel."""
+
+    @with_retry(max=0, timeout=3)
+    def within(scope: Any) -> None:
+        for attempt in scope:
+            with attempt:
+                raise ConnectionResetError("gone")
+
+    for timeout in (None, 60):
+        with retry_scope(max=9, interval=1, timeout=timeout) as outer:
+            with pytest.raises(ConnectionResetError):
+                within(outer)
+            with pytest.raises(ConnectionResetError), retry_scope(max=2) as inner:
+                for attempt in outer:
+                    with attempt:
+                        raise ConnectionResetError("gone")
+        assert clock.waits == [1, 1, 1] + [1, 1]
+        assert inner.retry_count == 2
+        clock.waits.clear()
+
+
 def test_ctrl_c_in_a_block_is_cancelled(clock: VirtualClock) -> None:
     """KeyboardInterrupt leaves the block at once: without an event at first, as the end of the operation later."""
     reasons: list[StopReason | None] = []

@@ -36,6 +36,7 @@ class Attempt:
     _result: Any = None
     _started: float | None = None
     _limits: Allowance | None = None
+    _own: Allowance | None = None
     _token: Token[Allowance] | None = None
 
     scope: RetryScope
@@ -43,7 +44,10 @@ class Attempt:
     def begin(self, policy: RetryPolicy) -> None:
         """Start the clock and the deadline of a block whose policy asks for more than attempts."""
         self._started = begin(policy)
-        self._limits = self.scope.link(self._started)
+        link = self.scope.link(self._started)
+        self._limits = self.scope.innermost(link)
+        if link is not self.scope._link:
+            self._own = link
 
     @property
     def number(self) -> int:
@@ -84,8 +88,8 @@ class Attempt:
 
     def _over(self) -> None:
         """End what the block stood under, unless that is the entered scope's own."""
-        if self._limits is not None and self._limits is not self.scope._link:
-            self._limits.close()
+        if self._own is not None:
+            self._own.close()
 
     def _decide(self, error: BaseException | None) -> RetryEvent | None:
         if error is None:
@@ -105,7 +109,7 @@ class Attempt:
 
     def _failing(self) -> Operation:
         if self._operation is None:
-            limits = self._limits or self.scope.link()
+            limits = self._limits or self.scope.innermost(self.scope.link())
             self._operation = Operation(self.scope.block_spec(), self.since, started=self._started, limits=limits)
         return self._operation
 

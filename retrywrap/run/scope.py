@@ -194,7 +194,7 @@ class RetryScope:
             raise TypeError(f"{shown(function)} is a coroutine function; write: await scope.acall(function, …)")
         made = self._link is None
         spec, link = self._before_call(function)
-        innermost = self._innermost(link)
+        innermost = self.innermost(link)
         token = ambient.set(innermost)
         try:
             result: T = calls.call(spec, function, args, kwargs)
@@ -220,7 +220,7 @@ class RetryScope:
         made = self._link is None
         spec, link = self._before_call(function)
         attempt = function if is_async(function) else _awaitable(function)
-        innermost = self._innermost(link)
+        innermost = self.innermost(link)
         token = ambient.set(innermost)
         try:
             result: T = await calls.acall(spec, attempt, args, kwargs)
@@ -229,8 +229,8 @@ class RetryScope:
             leave(token, innermost, over=made and innermost is link)
 
     @staticmethod
-    def _innermost(link: Recording) -> Allowance:
-        """Return what a call stands under: scopes that were entered inside this one limit it, too."""
+    def innermost(link: Recording) -> Allowance:
+        """Return what a call or a block stands under: what was entered inside this scope limits it, too."""
         around = ambient.get()
         return around if any(outer is link for outer in around.links()) else link
 
