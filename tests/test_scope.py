@@ -549,6 +549,19 @@ def test_a_block_of_an_entered_scope_heeds_what_is_nearer(clock: VirtualClock) -
         clock.waits.clear()
 
 
+@pytest.mark.parametrize("more", [{}, {"timeout": 60}, {"results": return_codes}, {"budget": "of the block"}])
+def test_what_runs_inside_a_block_is_not_the_scopes_business(clock: VirtualClock, more: dict[str, Any]) -> None:
+    """Unless the scope is entered, it neither records nor cancels that; whatever its policy asks for."""
+    scope = retry_scope(max=3, interval=1, **more)
+    for attempt in scope:
+        with attempt:
+            scope.cancel()
+            assert with_retry(max=3, interval=1)(failing(2))() == "ok"
+            assert attempt.remaining() == (58 if "timeout" in more else None)
+    assert clock.waits == [1, 1]
+    assert (scope.error_count, scope.retry_count) == (0, 0)
+
+
 def test_ctrl_c_in_a_block_is_cancelled(clock: VirtualClock) -> None:
     """KeyboardInterrupt leaves the block at once: without an event at first, as the end of the operation later."""
     reasons: list[StopReason | None] = []

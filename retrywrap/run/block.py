@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.events import RetryEvent
 from retrywrap.errors import RetryUsageError
 from retrywrap.run import clock as clocks
@@ -13,10 +14,10 @@ from retrywrap.run.calls import at_most, begin, succeeded_at_once
 from retrywrap.run.drive import Operation, apause, pause, prepare_async, prepare_sync
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
     from contextvars import Token
 
-    from retrywrap.decide.allowance import Allowance
     from retrywrap.decide.policy import RetryPolicy
     from retrywrap.run.scope import RetryScope
 
@@ -36,7 +37,8 @@ class Attempt:
     _result: Any = None
     _started: float | None = None
     _limits: Allowance | None = None
-    _own: Allowance | None = None
+    _inside: Allowance | None = None
+    _own: Sequence[Allowance] = ()
     _token: Token[Allowance] | None = None
 
     scope: RetryScope
@@ -46,8 +48,14 @@ class Attempt:
         self._started = begin(policy)
         link = self.scope.link(self._started)
         self._limits = self.scope.innermost(link)
-        if link is not self.scope._link:
-            self._own = link
+        if link is self.scope._link:
+            self._inside = self._limits
+            return
+        own: list[Allowance] = [link]
+        if policy.timeout is not None:  # which is all that what runs inside is to see of a scope that is not entered
+            self._inside = Allowance(ambient.get(), deadline=link.own_deadline)
+            own.append(self._inside)
+        self._own = own
 
     @property
     def number(self) -> int:
@@ -72,14 +80,11 @@ class Attempt:
             return RetryUsageError(f"the attempt was not entered, so that the block could never be retried; {_HOW}")
         return RetryUsageError(f"an attempt is entered once, inside its loop, and left before the next one; {_HOW}")
 
-    def _stand_under(self, limits: Allowance) -> None:
-        self._token = ambient.set(limits)
-
     def _leave(self, error: BaseException | None) -> RetryEvent | None:
         """Decide what follows the block; None where the loop is over."""
         self.stage = DONE
-        if self._token is not None and self._limits is not None:
-            leave(self._token, self._limits)
+        if self._token is not None and self._inside is not None:
+            leave(self._token, self._inside)
             self._token = None
         event = self._decide(error)
         if event is None or event.wait is None:
@@ -88,8 +93,8 @@ class Attempt:
 
     def _over(self) -> None:
         """End what the block stood under, unless that is the entered scope's own."""
-        if self._own is not None:
-            self._own.close()
+        for link in self._own:
+            link.close()
 
     def _decide(self, error: BaseException | None) -> RetryEvent | None:
         if error is None:
@@ -159,8 +164,8 @@ class Block(Attempt):
             raise self._misused()
         self.stage = _RUNNING
         self._result = None
-        if self._limits is not None:
-            self._stand_under(self._limits)
+        if self._inside is not None:
+            self._token = ambient.set(self._inside)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
@@ -266,8 +271,8 @@ class AsyncBlock(Attempt):
             raise self._misused()
         self.stage = _RUNNING
         self._result = None
-        if self._limits is not None:
-            self._stand_under(self._limits)
+        if self._inside is not None:
+            self._token = ambient.set(self._inside)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
