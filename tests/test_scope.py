@@ -544,7 +544,7 @@ def test_a_block_of_an_entered_scope_heeds_what_is_nearer(clock: VirtualClock) -
                 for attempt in outer:
                     with attempt:
                         raise ConnectionResetError("gone")
-        assert clock.waits == [1, 1, 1] + [1, 1]
+        assert clock.waits == [1, 1, 1, 1, 1]
         assert inner.retry_count == 2
         clock.waits.clear()
 
