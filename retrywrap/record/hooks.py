@@ -140,11 +140,11 @@ def tell(event: RetryEvent) -> None:
 def _tell(subscription: _Subscription, event: RetryEvent) -> None:
     running = _running.get()
     if subscription not in running:
-        token = _running.set((*running, subscription))
-        try:
+        try:  # first: Ctrl-C may come as soon as it is set, and would leave the listener deaf
+            _running.set((*running, subscription))
             subscription.listener(event)
         finally:
-            _running.reset(token)
+            _running.set(running)
 
 
 def _report(who: object, event: RetryEvent) -> None:
