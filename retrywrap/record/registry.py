@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from retrywrap.codes import ErrorCode
@@ -233,21 +233,27 @@ class Registry:
     def _count(self, news: _News) -> None:
         name, operation, reason, code, _, _, attempt, _, wait, *_, is_error, is_retry = news[0]
         counts = self._counts(operation)
+        by_code, key = self._by_code, self._code_key(code) if is_error else code
+        word = None if reason is None else reason.value
+        if word is not None:
+            counts.reasons.setdefault(word, 0)
+        if is_error:
+            by_code.setdefault(key, 0)
+        # Nothing is called from here on, so that signals are not looked at: Ctrl-C must not leave half of it.
         if is_retry:
             counts.retries += 1
         if wait:
             counts.waited += wait
-        if reason is not None:
-            counts.reasons[reason.value] = counts.reasons.get(reason.value, 0) + 1
+        if word is not None:
+            counts.reasons[word] += 1
             if attempt == 1:
                 counts.at_once += 1
         elif name == UNKNOWN_ERROR:
             counts.unknown += 1
         if is_error:
             counts.errors += 1
-            key = self._code_key(code)
-            self._by_code[key] = self._by_code.get(key, 0) + 1
-            self._errors.append(news)
+            by_code[key] += 1
+            self._errors += (news,)
             self._last = news
 
     def _code_key(self, code: ErrorCode) -> int:
@@ -327,12 +333,14 @@ class Registry:
                 return _last(self._last)
         return _last(self._last)
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Hold the lock, with all that came in counted."""
+    def _counted(self) -> AbstractContextManager[object]:
+        """Return the lock, with all that came in counted.
+
+        The lock itself, for ``with`` to hold: Ctrl-C in the midst of a context manager in Python would leave it taken.
+        """
         with self._lock:
             self._count_news()
-            yield
+        return self._lock
 
     @property
     def error_count(self) -> int:
