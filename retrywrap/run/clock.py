@@ -71,8 +71,8 @@ class Clock:
             if lock.locked():
                 lock.release()
 
-        limits.add_waker(wake)
         try:
+            limits.add_waker(wake)
             if not limits.cancelled:
                 lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
         finally:
@@ -118,8 +118,8 @@ async def until_woken(limits: Allowance, wake: Callable[[], Any], wait: Callable
         wake: Ends the wait; any thread may call it.
         wait: Returns what is to be awaited.
     """
-    limits.add_waker(wake)
     try:
+        limits.add_waker(wake)
         if not limits.cancelled:
             await wait()
     finally:
