@@ -505,18 +505,24 @@ def test_ctrl_c_ends_an_endless_one() -> None:
 
 
 def test_a_listener_that_is_interrupted_ends_it() -> None:
-    """Ctrl-C in a listener comes out at once, with the error as its context."""
+    """Ctrl-C in a listener comes out at once, with the error as its context; the end is told."""
+    heard: list[str] = []
 
-    def listen(_: RetryEvent) -> None:
-        raise KeyboardInterrupt
+    def listen(event: RetryEvent) -> None:
+        heard.append(event.name)
+        if not event.final:
+            raise KeyboardInterrupt
 
+    mine = Registry()
     end = subscribe(listen)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
-            with_retry(max=3, interval=0, registry=Registry())(fails(3))()
+            with_retry(max=3, interval=0, registry=mine)(fails(3))()
     finally:
         end()
     assert type(caught.value.__context__) is ConnectionResetError
+    assert heard == ["retry.scheduled", "retry.cancelled"]
+    assert (mine.stats().errors, mine.stats().cancelled) == (1, 1)
 
 
 @pytest.mark.parametrize("registry", [Registry, OffTrack])

@@ -625,10 +625,10 @@ decide(Tail *tail, Run *run, PyObject *error, PyObject *const *args, Py_ssize_t 
     }
     int last = run->is_over = run->attempts >= PyLong_AsLongLong(PyTuple_GET_ITEM(run->track, TRACK_MOST));
     PyObject *event = publish(run, state, last ? EXHAUSTED : SCHEDULED, now);
+    run->attempts++; /* whoever interrupts the telling of it ends an operation of which something was told */
     if (event == NULL) {
         return RAISED;
     }
-    run->attempts++;
     if (last) {
         if (leave_note(state, error, event, run) < 0) {
             Py_DECREF(event);

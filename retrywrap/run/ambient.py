@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from retrywrap.decide.allowance import PROCESS, Allowance
@@ -25,22 +24,19 @@ class Recording(Allowance):
     recorder: Recorder
 
 
-def leave(token: Token[Allowance], link: Allowance, *, over: bool = False) -> None:
-    """Stand under what was ambient before.
+def leave(before: Allowance, link: Allowance) -> None:
+    """Stand under what was ambient before; to be called where entering `link` may have been interrupted, too.
 
     Generators may leave in another order than they entered, and in another context, which the event loop closes them
-    in: there, what was entered last and is not over stays in force.
+    in: there, what was entered last and is not over stays in force. Whoever knows that `link` is over sets its
+    ``closed`` first, by itself: that is done before Ctrl-C can come, so that it limits nothing from then on.
 
     Args:
-        token: What entering `link` returned.
+        before: What was ambient.
         link: What was entered.
-        over: What it was made for is over.
     """
-    if over:
-        link.close()
     if ambient.get() is link:
-        with suppress(ValueError):
-            ambient.reset(token)
+        ambient.set(before)
     innermost = ambient.get()
     while innermost.closed and innermost.parent is not None:
         innermost = innermost.parent

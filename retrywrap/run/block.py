@@ -16,7 +16,6 @@ from retrywrap.run.drive import Operation, apause, pause, prepare_async, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
-    from contextvars import Token
 
     from retrywrap.decide.policy import RetryPolicy
     from retrywrap.run.scope import RetryScope
@@ -39,7 +38,7 @@ class Attempt:
     _limits: Allowance | None = None
     _inside: Allowance | None = None
     _own: Sequence[Allowance] = ()
-    _token: Token[Allowance] | None = None
+    _before: Allowance | None = None
 
     scope: RetryScope
 
@@ -80,12 +79,23 @@ class Attempt:
             return RetryUsageError(f"the attempt was not entered, so that the block could never be retried; {_HOW}")
         return RetryUsageError(f"an attempt is entered once, inside its loop, and left before the next one; {_HOW}")
 
+    def _stand_under(self, limits: Allowance) -> None:
+        self._before = ambient.get()
+        try:
+            ambient.set(limits)
+        except BaseException:  # Ctrl-C: what was not entered is not left
+            self._leave_limits()
+            raise
+
+    def _leave_limits(self) -> None:
+        before, self._before = self._before, None
+        if before is not None and self._inside is not None:
+            leave(before, self._inside)
+
     def _leave(self, error: BaseException | None) -> RetryEvent | None:
         """Decide what follows the block; None where the loop is over."""
         self.stage = DONE
-        if self._token is not None and self._inside is not None:
-            leave(self._token, self._inside)
-            self._token = None
+        self._leave_limits()
         event = self._decide(error)
         if event is None or event.wait is None:
             self._over()
@@ -95,6 +105,16 @@ class Attempt:
         """End what the block stood under, unless that is the entered scope's own."""
         for link in self._own:
             link.close()
+
+    def _is_open(self) -> bool:
+        """Whether Ctrl-C came between the end of an attempt and what was to be decided on it."""
+        return self._operation is not None and self._operation.is_open
+
+    def _end(self) -> None:
+        self.stage = DONE
+        if self._operation is not None:
+            self._operation.interrupted(during_attempt=False)
+        self._over()
 
     def _decide(self, error: BaseException | None) -> RetryEvent | None:
         if error is None:
@@ -127,10 +147,9 @@ class Block(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage in (_READY, _HANDED):
-            self.stage = DONE
-            if self._operation is not None:
-                self._operation.interrupted(during_attempt=False)
+        if self.stage in (_READY, _HANDED) or (self.stage == DONE and self._is_open()):
+            self._end()
+        elif self.stage == DONE:
             self._over()
 
     def make_ready(self) -> None:
@@ -162,15 +181,15 @@ class Block(Attempt):
     def __enter__(self) -> Block:
         if self.stage != _HANDED:
             raise self._misused()
-        self.stage = _RUNNING
         self._result = None
         if self._inside is not None:
-            self._token = ambient.set(self._inside)
+            self._stand_under(self._inside)
+        self.stage = _RUNNING
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        self.stage = DONE
         if error is None and self._operation is None and self._limits is None:
-            self.stage = DONE
             return False
         event = self._leave(error)
         if event is None or self._operation is None:
@@ -208,13 +227,10 @@ class AsyncBlock(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage == _RUNNING or (self.stage == DONE and self._pending is None):
+        if self.stage == _RUNNING or (self.stage == DONE and self._pending is None and not self._is_open()):
             return
         self._pending = None
-        self.stage = DONE
-        if self._operation is not None:
-            self._operation.interrupted(during_attempt=False)
-        self._over()
+        self._end()
 
     async def next(self) -> AsyncBlock:
         """Wait where that is due, and make ready for the next attempt.
@@ -269,10 +285,10 @@ class AsyncBlock(Attempt):
     def _enter(self) -> AsyncBlock:
         if self.stage != _HANDED:
             raise self._misused()
-        self.stage = _RUNNING
         self._result = None
         if self._inside is not None:
-            self._token = ambient.set(self._inside)
+            self._stand_under(self._inside)
+        self.stage = _RUNNING
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:

@@ -153,8 +153,8 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
     since, started = counted[0], begin(policy)
     around = ambient.get()
     limits = _limits(policy, started, around)
-    token = ambient.set(limits)
     try:
+        ambient.set(limits)
         try:
             result = wrapped(*arguments, **named)
         except Exception as error:
@@ -174,7 +174,9 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             drive.pause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return drive.retry(operation, wrapped, arguments, named)
     finally:
-        leave(token, limits, over=limits is not around)
+        if limits is not around:
+            limits.closed = True
+        leave(around, limits)
 
 
 async def acall(
@@ -197,9 +199,9 @@ async def acall(
     since, started = counted[0], begin(policy) if begun is None else begun[0]
     around = ambient.get()
     limits = _limits(policy, started, around)
-    token = ambient.set(limits)
     attempt = wrapped if policy.attempt_timeout is None else _timed(wrapped, policy.attempt_timeout)
     try:
+        ambient.set(limits)
         try:
             result = await attempt(*arguments, **named)
         except Exception as error:
@@ -217,7 +219,9 @@ async def acall(
             await drive.apause(operation, operation.returned(result, verdict, arguments, named), None, result)
         return await drive.aretry(operation, attempt, arguments, named)
     finally:
-        leave(token, limits, over=limits is not around)
+        if limits is not around:
+            limits.closed = True
+        leave(around, limits)
 
 
 def begin(policy: RetryPolicy) -> float | None:

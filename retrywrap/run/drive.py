@@ -61,6 +61,9 @@ class Operation:
     """One operation that has failed at least once: how far it came, and who hears of it.
 
     On the beaten track it needs no context; that is made where another law than the tenth and the sixth has a say.
+
+    Attributes:
+        is_open: Whether something was told of it, and not its end.
     """
 
     __slots__ = (
@@ -72,6 +75,7 @@ class Operation:
         "_started",
         "_track",
         "clock",
+        "is_open",
         "limits",
         "policy",
         "recorders",
@@ -92,6 +96,7 @@ class Operation:
         beaten: bool = True,
     ) -> None:
         self.spec = spec
+        self.is_open = False
         self._since = since
         self._failures = 0
         self._track: track.Track | None = None
@@ -139,6 +144,7 @@ class Operation:
         self = cls.__new__(cls)
         self.spec, self.clock, self.limits, self.recorders = spec, clocks.REAL, ALONE, (spec.registry,)
         self.policy, self._since, self._started, self._epoch, self._failures, self._judged = so_far
+        self.is_open = True
         self._leave_track()
         return self
 
@@ -173,24 +179,27 @@ class Operation:
         Raises:
             RetryExhausted: It is to come out, and the policy says ``reraise=False``.
         """
-        if self._track is not None:
-            on_track = self._failed_on_track(self._track, error, arguments, named)
-            if on_track is not None:
-                return on_track
-        context = self.context
-        event = context._decide(error, self.clock.now(), self._spent(arguments, named))
-        if context.attempts > 1:
-            forget_stale_traceback(error)
-        self._publish(event)
-        if event.final:
+        try:
+            event = self._on_track(error, arguments, named)
+            if event is None:
+                context = self.context
+                event = context._decide(error, self.clock.now(), self._spent(arguments, named))
+                if context.attempts > 1:
+                    forget_stale_traceback(error)
+                self._publish(event)
+        except BaseException as stop:
+            self.cut_short(stop)
+            raise
+        if event.reason is not None:
             self._let_out(error, event)
         return event
 
-    def _failed_on_track(
-        self, known: track.Track, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any] | None
+    def _on_track(
+        self, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any] | None
     ) -> RetryEvent | None:
-        failures = self._failures
-        if failures == 0 and (arguments or named) and not track.stay(arguments, named):
+        """Decide on a failed attempt and publish, where nothing but the number of retries decides; else return None."""
+        known, failures = self._track, self._failures
+        if known is None or (failures == 0 and (arguments or named) and not track.stay(arguments, named)):
             return None
         found = track.judged_as(error)
         if found is None or self.limits.cancelled_by() is not None:
@@ -202,9 +211,7 @@ class Operation:
         self._judged = found
         event = self._ended(known, None if failures < known.most else StopReason.EXHAUSTED, now)
         self._failures = failures + 1
-        publish(event, self.recorders)
-        if event.reason is not None:
-            leave_note(error, event, self.spec.layer)
+        self._publish(event)
         return event
 
     def _ended(self, known: track.Track, reason: StopReason | None, now: float) -> RetryEvent:
@@ -231,15 +238,19 @@ class Operation:
         Raises:
             RetryExhausted: The value was judged a failure, and no attempt follows.
         """
-        known = self._track
-        if known is not None and verdict is None and self._failures > 0:
-            publish(self._ended(known, StopReason.RECOVERED, self.clock.now()), self.recorders)
-            return None
-        spent = None if verdict is None else self._spent(arguments, named)
-        event = self.context.returned(verdict, self.clock.now(), spent=spent)
-        if event is None:
-            return None
-        self._publish(event)
+        try:
+            known = self._track
+            if known is not None and verdict is None and self._failures > 0:
+                self._publish(self._ended(known, StopReason.RECOVERED, self.clock.now()))
+                return None
+            spent = None if verdict is None else self._spent(arguments, named)
+            event = self.context.returned(verdict, self.clock.now(), spent=spent)
+            if event is None:
+                return None
+            self._publish(event)
+        except BaseException as stop:
+            self.cut_short(stop)
+            raise
         if event.reason is StopReason.RECOVERED:
             return None
         if event.final:
@@ -267,13 +278,23 @@ class Operation:
         """Publish the end by something that is no `Exception`."""
         self._publish(self.context.interrupted(self.clock.now(), during_attempt=during_attempt))
 
+    def cut_short(self, stop: BaseException) -> None:
+        """Publish the end by what came out between two steps of ours, unless it is an `Exception`.
+
+        Only where something was told of the operation already, and not its end: Ctrl-C in the midst of the telling of
+        that brings no second one.
+        """
+        if self.is_open and not isinstance(stop, Exception):
+            self.interrupted(during_attempt=False)
+
     def _publish(self, event: RetryEvent) -> None:
-        if not self.context.known and event.reason is StopReason.REJECTED:
+        self.is_open = event.reason is None
+        if event.reason is StopReason.REJECTED and not self.context.known:
             publish(event._replace(name=UNKNOWN_ERROR, reason=None, is_error=False, is_retry=False), self.recorders)
         publish(event, self.recorders)
 
     def _let_out(self, error: Exception, event: RetryEvent) -> None:
-        leave_note(error, event, self.context.layer)
+        leave_note(error, event, self.spec.layer if self._context is None else self._context.layer)
         if not self.policy.reraise:
             raise self._exhausted(event, None) from error
 
@@ -335,10 +356,10 @@ def pause(operation: Operation, event: RetryEvent | None, error: Exception | Non
             if clocks.under_event_loop():
                 report_once(_BLOCKS, _BLOCKS.format(operation.spec.name, shown_seconds(event.wait)), error=False)
             operation.clock.sleep(event.wait, operation.limits)
-    except BaseException:
-        operation.interrupted(during_attempt=False)
+        return operation.resume(error, result)
+    except BaseException as stop:
+        operation.cut_short(stop)
         raise
-    return operation.resume(error, result)
 
 
 async def apause(
@@ -350,10 +371,10 @@ async def apause(
     try:
         if event.wait > 0:
             await operation.clock.asleep(event.wait, operation.limits)
-    except BaseException:
-        operation.interrupted(during_attempt=False)
+        return operation.resume(error, result)
+    except BaseException as stop:
+        operation.cut_short(stop)
         raise
-    return operation.resume(error, result)
 
 
 def prepare_sync(hook: Callable[[RetryContext], Any], context: RetryContext) -> None:
@@ -381,22 +402,26 @@ async def prepare_async(hook: Callable[[RetryContext], Any], context: RetryConte
 def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Make attempt after attempt, from the second on, until one succeeds or the operation ends."""
     prepare, judge = operation.policy.before_retry, operation.policy.judge
-    while True:
-        try:
-            if prepare is not None:
-                prepare_sync(prepare, operation.context)
-            result = call(*arguments, **named)
-        except Exception as error:
-            if not pause(operation, operation.failed(error, arguments, named), error):
+    try:
+        while True:
+            try:
+                if prepare is not None:
+                    prepare_sync(prepare, operation.context)
+                result = call(*arguments, **named)
+            except Exception as error:
+                if not pause(operation, operation.failed(error, arguments, named), error):
+                    raise
+                continue
+            except BaseException:
+                operation.interrupted(during_attempt=True)
                 raise
-            continue
-        except BaseException:
-            operation.interrupted(during_attempt=True)
-            raise
-        if hasattr(type(result), "__await__"):
-            return retried_later(operation, result, call, arguments, named)
-        if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
-            return result
+            if hasattr(type(result), "__await__"):
+                return retried_later(operation, result, call, arguments, named)
+            if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
+                return result
+    except BaseException as stop:
+        operation.cut_short(stop)
+        raise
 
 
 def retried_later(
@@ -410,12 +435,14 @@ async def acontinue(
     operation: Operation, call: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """Go on with an operation whose sync function now returned an awaitable."""
-    limits = Allowance(ambient.get(), deadline=operation.context.deadline)
-    token = ambient.set(limits)
+    around = ambient.get()
+    limits = Allowance(around, deadline=operation.context.deadline)
     try:
+        ambient.set(limits)
         return await _acontinue(operation, call, arguments, named)
     finally:
-        leave(token, limits, over=True)
+        limits.closed = True
+        leave(around, limits)
 
 
 async def _acontinue(
@@ -441,17 +468,21 @@ async def aretry(
 ) -> Any:
     """The same as `retry` for a function that returns an awaitable."""
     prepare, judge = operation.policy.before_retry, operation.policy.judge
-    while True:
-        try:
-            if prepare is not None:
-                await prepare_async(prepare, operation.context)
-            result = await call(*arguments, **named)
-        except Exception as error:
-            if not await apause(operation, operation.failed(error, arguments, named), error):
+    try:
+        while True:
+            try:
+                if prepare is not None:
+                    await prepare_async(prepare, operation.context)
+                result = await call(*arguments, **named)
+            except Exception as error:
+                if not await apause(operation, operation.failed(error, arguments, named), error):
+                    raise
+                continue
+            except BaseException:
+                operation.interrupted(during_attempt=True)
                 raise
-            continue
-        except BaseException:
-            operation.interrupted(during_attempt=True)
-            raise
-        if not await apause(operation, operation.returned(result, judge(result), arguments, named), None, result):
-            return result
+            if not await apause(operation, operation.returned(result, judge(result), arguments, named), None, result):
+                return result
+    except BaseException as stop:
+        operation.cut_short(stop)
+        raise

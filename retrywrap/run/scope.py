@@ -27,8 +27,6 @@ from retrywrap.run.kinds import is_async, operation_name, refuse
 from retrywrap.run.spec import PARAMETERS, OperationSpec, check_plain, unknown_parameter
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     from retrywrap.classifiers.verdict import Classifier
     from retrywrap.codes import ErrorCode
     from retrywrap.decide.allowance import Allowance
@@ -59,7 +57,7 @@ class RetryScope:
     _since = 0
     _link: Recording | None = None
     _live: WeakSet[Recording] | None = None
-    _token: Token[Allowance] | None = None
+    _before: Allowance | None = None
     _record: Registry | None = None
 
     _spec: OperationSpec
@@ -98,16 +96,22 @@ class RetryScope:
         link.count(self.policy.max, self.policy.budget)
         if self.policy.budget is not None:
             ask_budget(self.policy.budget, self.policy.budget.begin, clocks.current().now())
-        self._link = link
         self._since = counted[0]
-        self._token = ambient.set(link)
+        self._before = ambient.get()
+        try:
+            self._link = link
+            ambient.set(link)
+        except BaseException:  # Ctrl-C: what was not entered is not left
+            self._close(None)
+            raise
         return self
 
     def _close(self, error: BaseException | None) -> None:
-        link, token = self._link, self._token
-        self._link = self._token = None
-        if link is not None and token is not None:
-            leave(token, link, over=True)
+        link, before = self._link, self._before
+        self._link = self._before = None
+        if link is not None and before is not None:
+            link.closed = True
+            leave(before, link)
         if isinstance(error, Exception) and self._could_have_retried(error):
             attach(error, Note.make(_HOW_TO_RETRY, self.name, self._spec.layer, StopReason.REJECTED, 1))
 
@@ -162,8 +166,7 @@ class RetryScope:
                     return
                 block.make_ready()
         finally:
-            if block.stage != DONE:
-                block.left()
+            block.left()
 
     def __aiter__(self) -> AsyncAttempts:
         block = AsyncBlock()
@@ -194,13 +197,15 @@ class RetryScope:
             raise TypeError(f"{shown(function)} is a coroutine function; write: await scope.acall(function, …)")
         made = self._link is None
         spec, link = self._before_call(function)
-        innermost = self.innermost(link)
-        token = ambient.set(innermost)
+        around, innermost = ambient.get(), self.innermost(link)
         try:
+            ambient.set(innermost)
             result: T = calls.call(spec, function, args, kwargs)
             return result
         finally:
-            leave(token, innermost, over=made and innermost is link)
+            if made and innermost is link:
+                link.closed = True
+            leave(around, innermost)
 
     async def acall(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a coroutine function's call, and retry it by the scope's policy.
@@ -220,13 +225,15 @@ class RetryScope:
         made = self._link is None
         spec, link = self._before_call(function)
         attempt = function if is_async(function) else _awaitable(function)
-        innermost = self.innermost(link)
-        token = ambient.set(innermost)
+        around, innermost = ambient.get(), self.innermost(link)
         try:
+            ambient.set(innermost)
             result: T = await calls.acall(spec, attempt, args, kwargs)
             return result
         finally:
-            leave(token, innermost, over=made and innermost is link)
+            if made and innermost is link:
+                link.closed = True
+            leave(around, innermost)
 
     @staticmethod
     def innermost(link: Recording) -> Allowance:
@@ -267,19 +274,21 @@ class RetryScope:
 
         @functools.wraps(function)
         def carried(*args: P.args, **kwargs: P.kwargs) -> T:
-            token = ambient.set(link)
+            around = ambient.get()
             try:
+                ambient.set(link)
                 return function(*args, **kwargs)
             finally:
-                leave(token, link)
+                leave(around, link)
 
         @functools.wraps(function)
         async def acarried(*args: Any, **kwargs: Any) -> Any:
-            token = ambient.set(link)
+            around = ambient.get()
             try:
+                ambient.set(link)
                 return await function(*args, **kwargs)  # type: ignore[misc]  # a coroutine function, by is_async
             finally:
-                leave(token, link)
+                leave(around, link)
 
         return acarried if is_async(function) else carried  # type: ignore[return-value]  # same signature, by wraps
 
