@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
 
-__all__ = ["run_hurried"]
+__all__ = ["ROUNDS", "run_hurried"]
+
+ROUNDS = int(os.environ.get("RETRYWRAP_ROUNDS", "1"))
+"""How many times as long as in a usual run the campaigns of ``test_concurrency_*.py`` are."""
 
 
 def run_hurried(works: Iterable[Callable[[], object]]) -> None:

@@ -1,0 +1,328 @@
+"""Ctrl-C at every place where it may fall: it comes out, locks are free, one end is told, and the next call works.
+
+Each form of an operation is run anew for each place, with a KeyboardInterrupt there: before one bytecode after the
+other of those before which the interpreter looks at signals. A usual run takes the first time that each place in the
+driving and the recording code comes, and of all others one in fifty; with ``RETRYWRAP_ROUNDS=50``, all are taken.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hurry import ROUNDS
+from interrupts import Place, free_locks, interrupt_at, places_of
+
+from retrywrap import Registry, RetryBudget, RetryEvent, configure, retry_scope, subscribe, with_retry
+from retrywrap.decide.allowance import PROCESS
+from retrywrap.run.ambient import ambient
+from retrywrap.testing import VirtualClock
+
+STRIDE = max(1, 50 // ROUNDS)
+CAPACITY = 1000.0
+
+Form = Callable[[Registry, RetryBudget], Callable[[], Any]]
+
+
+class Flaky:
+    """Fails so many times, then returns."""
+
+    def __init__(self, failures: int = 2) -> None:
+        self.left = failures
+
+    def __call__(self, *_: object) -> str:
+        if self.left > 0:
+            self.left -= 1
+            raise ConnectionResetError("gone")
+        return "done"
+
+
+def decorated(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """What is retried at once: the beaten track."""
+    return with_retry(max=3, interval=0, registry=registry, name="op")(Flaky())
+
+
+def waiting(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """What waits."""
+    return with_retry(max=3, interval=1, registry=registry, name="op")(Flaky())
+
+
+def exhausted(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """What gives up."""
+    retried = with_retry(max=1, interval=1, registry=registry, name="op")(Flaky(9))
+
+    def run() -> None:
+        with pytest.raises(ConnectionResetError):
+            retried()
+
+    return run
+
+
+def paid(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """What asks for all that a policy may ask for."""
+    asked: Any = {"timeout": 60, "budget": budget, "results": lambda _: None, "before_retry": lambda _: None}
+    return with_retry(max=3, interval=1, registry=registry, name="op", **asked)(Flaky())
+
+
+def scope(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """Calls in a scope, and a decorated function there."""
+    operation = with_retry(max=1, interval=1, registry=registry, name="op")(Flaky(1))
+
+    def run() -> Any:
+        with retry_scope(max=5, interval=1, timeout=60, budget=budget, name="scope") as around:
+            around.call(str)
+            return operation()
+
+    return run
+
+
+def block(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """A block that runs again."""
+    flaky = Flaky()
+
+    def run() -> str:
+        answer = ""
+        for attempt in retry_scope(max=5, interval=1, timeout=60, budget=budget, registry=registry, name="op"):
+            with attempt:
+                answer = flaky()
+        return answer
+
+    return run
+
+
+def by_hand(registry: Registry, budget: RetryBudget) -> Callable[[], Any]:
+    """Everything that takes the registry's lock."""
+
+    def run() -> None:
+        registry.record_error(-6, operation="by hand")
+        registry.snapshot()
+        registry.declare("another")
+        registry.resize(7)
+        assert "another" in registry
+        assert registry.stats("by hand").errors == len(registry.errors) == 1
+
+    return run
+
+
+FORMS: list[Form] = [decorated, waiting, exhausted, paid, scope, block, by_hand]
+
+# A function of ours begins, and has nothing of the operation in its hands yet; or the end is about to be told.
+WITHOUT_END = {
+    ("run/drive.py", "pause"),
+    ("run/drive.py", "retry"),
+    ("record/hooks.py", "publish"),
+    ("record/registry.py", "Registry.handle"),
+    ("run/block.py", "Block.__exit__"),
+}
+# The end of a `with` block begins: no context manager that is written in Python is safe there.
+WITHOUT_LEAVING = {
+    ("run/block.py", "Block.__exit__"),
+    ("run/scope.py", "RetryScope.__exit__"),
+    ("run/scope.py", "RetryScope._close"),
+}
+
+
+class Ran:
+    """What a form came to, with an interrupt at one of its places, or without one."""
+
+    def __init__(self, form: Form, number: int | None = None, *, anywhere: bool = False) -> None:
+        self.registry, budget = Registry(), RetryBudget(capacity=CAPACITY)
+        self.heard: list[RetryEvent] = []
+        self.error: BaseException | None = None
+        self.places: list[Place] = []
+        work = form(self.registry, budget)
+        end = subscribe(self.heard.append)
+        with VirtualClock():
+            if number is None:
+                self.places = places_of(work, anywhere=anywhere)
+            else:
+                self.error = interrupt_at(number, work, anywhere=anywhere)
+        end()
+        stats = self.registry.stats()
+        self.ends = stats.failed + stats.recovered
+        assert 0 <= budget.available <= CAPACITY
+        assert sum(event.final for event in self.heard) <= 1
+        assert self.ends <= 1
+
+
+def chosen(form: Form, stride: int = STRIDE, *, anywhere: bool = False) -> Iterator[tuple[int, Place]]:
+    """Yield which places of a form are tried: all of a long run, else some."""
+    Ran(form)  # what is only done the first time is done
+    seen: set[object] = set()
+    for number, place in enumerate(Ran(form, anywhere=anywhere).places):
+        ours = place.file.startswith(("run/", "record/")) and not anywhere
+        if number % stride == 0 or (ours and place[:3] not in seen):
+            yield number, place
+        seen.add(place[:3])
+
+
+def check_next() -> None:
+    """Whatever was interrupted: the next operation of this thread is retried, recorded and told of."""
+    ran = Ran(waiting)
+    assert [event.name for event in ran.heard] == ["retry.scheduled", "retry.scheduled", "retry.recovered"]
+    assert (ran.registry.stats().errors, ran.registry.stats().recovered) == (2, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_signals_are_looked_at(form: Form) -> None:
+    """Nothing stays taken or set, counts belong together, and there is one end where anything was told."""
+    configure(events=False)
+    tried = 0
+    for number, place in chosen(form):
+        ran = Ran(form, number)
+        assert type(ran.error) is KeyboardInterrupt, place
+        assert free_locks(), place
+        where = place[:2]
+        if where not in WITHOUT_LEAVING:
+            assert list(ambient.get().links()) == [PROCESS], place
+        ambient.set(PROCESS)
+        registry = ran.registry
+        errors = registry.stats().errors
+        assert errors == sum(registry.by_code.values()) == len(registry.errors), place
+        if form is not by_hand and where not in WITHOUT_END:
+            assert ran.ends == (1 if errors else 0), place
+        tried += 1
+        if tried % 5 == 0:
+            check_next()
+    assert tried > 20
+
+
+@pytest.mark.parametrize("form", [waiting, block])
+def test_at_any_bytecode(form: Form) -> None:
+    """Even where no signal can fall, an interrupt comes out, and brings no second end."""
+    configure(events=False)
+    for number, place in chosen(form, 5 * STRIDE, anywhere=True):
+        assert type(Ran(form, number, anywhere=True).error) is KeyboardInterrupt, place
+
+
+def raise_signal(*_: object) -> bool:
+    """Get a real one: what calls this is interrupted as soon as the interpreter looks."""
+    signal.raise_signal(signal.SIGINT)
+    return True
+
+
+def _listened(registry: Registry) -> Callable[[], Any]:
+    operation = with_retry(max=3, interval=0, registry=registry, name="op")(Flaky())
+
+    def run() -> None:
+        end = subscribe(raise_signal)
+        try:
+            operation()
+        finally:
+            end()
+
+    return run
+
+
+SIGNALLED: dict[str, Callable[[Registry], Callable[[], Any]]] = {
+    "function": lambda mine: with_retry(max=3, interval=0, registry=mine)(raise_signal),
+    "builtin": lambda mine: functools.partial(
+        with_retry(max=3, interval=0, registry=mine)(signal.raise_signal), signal.SIGINT
+    ),
+    "listener": _listened,
+    "before_retry": lambda mine: with_retry(max=3, interval=0, registry=mine, before_retry=raise_signal)(Flaky()),
+    "on": lambda mine: with_retry(max=3, interval=0, registry=mine, on=raise_signal)(Flaky()),
+    "results": lambda mine: with_retry(max=3, interval=0, registry=mine, results=raise_signal)(Flaky()),
+    "classifier": lambda mine: with_retry(max=3, interval=0, registry=mine, classifier=raise_signal)(Flaky()),
+}
+
+
+@pytest.mark.parametrize("where", SIGNALLED)
+def test_a_signal_in_code_that_is_called(where: str) -> None:
+    """In the function, in a builtin one, in a listener, in each callable of the policy: it comes out, with one end."""
+    configure(events=False)
+    registry = Registry()
+    with pytest.raises(KeyboardInterrupt):
+        SIGNALLED[where](registry)()
+    stats = registry.stats()
+    assert (stats.cancelled, stats.recovered, stats.exhausted) == (1 if stats.errors else 0, 0, 0)
+    assert free_locks()
+    check_next()
+
+
+class Endless:
+    """Operations, one after the other, each of which fails twice and recovers, until Ctrl-C ends them."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        # Decorated once: what goes away calls back those that refer to it weakly, and what is raised there is lost.
+        self.operation = with_retry(max=3, interval=0, registry=self.registry, name="op")(Flaky.__call__)
+        self.begun = 0
+        self.tell_began = threading.Event()
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        try:
+            while True:
+                flaky = Flaky()
+                self.begun += 1
+                self.tell_began.set()
+                self.operation(flaky)
+        except BaseException as error:
+            self.error = error
+
+    def check(self) -> None:
+        """Nothing was lost or told twice, whichever operation was interrupted."""
+        assert type(self.error) is KeyboardInterrupt
+        stats = self.registry.stats()
+        assert stats.errors == sum(self.registry.by_code.values())
+        assert stats.recovered + stats.cancelled in (self.begun - 1, self.begun)
+        assert 2 * (self.begun - 1) <= stats.errors <= 2 * self.begun
+        assert free_locks()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no setitimer")
+def test_a_timer_interrupts_operations() -> None:
+    """Wherever its signal falls in a stream of operations, in C or in Python."""
+    configure(events=False)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for number in range(20 * ROUNDS):
+            endless = Endless()
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.00137 * (number % 7))
+            endless()
+            endless.check()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    check_next()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_thread_is_interrupted_by_another() -> None:
+    """By `PyThreadState_SetAsyncExc`, as debuggers do it: again and again, since what comes in a finalizer is lost."""
+    configure(events=False)
+    for _ in range(20 * ROUNDS):
+        endless = Endless()
+        thread = threading.Thread(target=endless, daemon=True)
+        thread.start()
+        assert endless.tell_began.wait(10)
+        ident, error = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
+        for _ in range(1000):
+            thread.join(0.001)
+            if not thread.is_alive():
+                break
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, error)
+        endless.check()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no pthread_kill")
+def test_a_real_wait_is_interrupted() -> None:
+    """The main thread waits for an hour; Ctrl-C ends that, and nothing is left behind that would wake it."""
+    configure(events=False)
+    registry = Registry()
+    kill = functools.partial(signal.pthread_kill, threading.main_thread().ident or 0, signal.SIGINT)
+    end = subscribe(lambda event: threading.Timer(0.01, kill).start() if event.wait else None)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with_retry(interval=3600, registry=registry)(Flaky())()
+    finally:
+        end()
+    assert (registry.stats().errors, registry.stats().cancelled) == (1, 1)
+    assert PROCESS._wakers == set()
+    check_next()
