@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 __all__ = ["ROUNDS", "run_hurried"]
 
-ROUNDS = int(os.environ.get("RETRYWRAP_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("CONCURRENCY_ROUNDS", "1"))
 """How many times as long as in a usual run the campaigns of ``test_concurrency_*.py`` are."""
 
 

@@ -2,7 +2,7 @@
 
 Each form of an operation is run anew for each place, with a KeyboardInterrupt there: before one bytecode after the
 other of those before which the interpreter looks at signals. A usual run takes the first time that each place in the
-driving and the recording code comes, and of all others one in fifty; with ``RETRYWRAP_ROUNDS=50``, all are taken.
+driving and the recording code comes, and of all others one in fifty; with ``CONCURRENCY_ROUNDS=50``, all are taken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ctypes
 import functools
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,0 +1,264 @@
+"""Cancellation at every await: it comes out, one end is told, nothing is left behind, and the next call works.
+
+Each form of an asynchronous operation is driven by hand, from one suspension to the next, and cancelled at each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from retrywrap import Registry, RetryBudget, RetryEvent, configure, retry_scope, subscribe, with_retry
+from retrywrap.decide.allowance import PROCESS
+from retrywrap.run.ambient import ambient
+
+CAPACITY = 1000.0
+
+
+class Flaky:
+    """A coroutine function that suspends itself before and after what it does, and fails so many times."""
+
+    def __init__(self, failures: int = 2) -> None:
+        self.left = failures
+
+    async def __call__(self) -> str:
+        await asyncio.sleep(0)
+        if self.left > 0:
+            self.left -= 1
+            raise ConnectionResetError("gone")
+        await asyncio.sleep(0)
+        return "done"
+
+
+Form = Callable[[Registry, RetryBudget], Awaitable[Any]]
+
+
+async def prepare(_: object) -> None:
+    """Be a ``before_retry`` that suspends itself."""
+    await asyncio.sleep(0)
+
+
+def decorated(registry: Registry, budget: RetryBudget) -> Awaitable[Any]:
+    """What the fast path knows."""
+    return with_retry(max=3, interval=0.001, registry=registry, name="op")(Flaky())()
+
+
+def paid(registry: Registry, budget: RetryBudget) -> Awaitable[Any]:
+    """What asks for all that a policy may ask for."""
+    asked: Any = {"timeout": 60, "budget": budget, "before_retry": prepare, "attempt_timeout": 30}
+    return with_retry(max=3, interval=0.001, registry=registry, name="op", **asked)(Flaky())()
+
+
+def returned(registry: Registry, budget: RetryBudget) -> Awaitable[Any]:
+    """A sync function that fails, then returns an awaitable, which fails."""
+    flaky, calls = Flaky(1), []
+
+    def function() -> Awaitable[str]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionResetError("gone")
+        return flaky()
+
+    result: Awaitable[Any] = with_retry(max=3, interval=0, budget=budget, registry=registry, name="op")(function)()
+    return result
+
+
+async def scope(registry: Registry, budget: RetryBudget) -> str:
+    """A call in a scope."""
+    async with retry_scope(max=5, interval=0.001, timeout=60, budget=budget, registry=registry) as around:
+        return await around.acall(Flaky())
+
+
+async def block(registry: Registry, budget: RetryBudget) -> str:
+    """A block that runs again."""
+    flaky, asked = Flaky(), {"budget": budget, "registry": registry, "before_retry": prepare, "attempt_timeout": 30}
+    policy: Any = {"max": 5, "interval": 0.001, "timeout": 60, **asked}
+    answer = ""
+    async for attempt in retry_scope(**policy):
+        async with attempt:
+            answer = await flaky()
+    return answer
+
+
+async def plain_block(registry: Registry, budget: RetryBudget) -> str:
+    """A block of attempts that are entered by a plain ``with``."""
+    flaky, answer = Flaky(), ""
+    async for attempt in retry_scope(max=5, interval=0.001, registry=registry):
+        with attempt:
+            answer = await flaky()
+    return answer
+
+
+FORMS: list[Form] = [decorated, paid, returned, scope, block, plain_block]
+
+
+class Driven:
+    """A form, driven through a number of suspensions, then cancelled."""
+
+    def __init__(self, form: Form, suspensions: int | None) -> None:
+        self.registry, self.budget = Registry(), RetryBudget(capacity=CAPACITY)
+        self.heard: list[RetryEvent] = []
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.suspended = 0
+        end = subscribe(self.heard.append)
+        try:
+            self.result = asyncio.run(self._main(form, suspensions))
+        except asyncio.CancelledError as error:
+            self.error = error
+        finally:
+            end()
+
+    async def _main(self, form: Form, suspensions: int | None) -> Any:
+        try:
+            return await self._drive(form(self.registry, self.budget), suspensions)
+        finally:
+            assert list(ambient.get().links()) == [PROCESS]
+
+    @types.coroutine
+    def _drive(self, awaited: Awaitable[Any], suspensions: int | None) -> Any:
+        steps, given = awaited.__await__(), None
+        while True:
+            try:
+                if self.suspended == suspensions:
+                    cancelled = asyncio.CancelledError()
+                    if isinstance(given, asyncio.Future):
+                        given._asyncio_future_blocking = False
+                    given = steps.throw(cancelled)  # type: ignore[attr-defined]  # a coroutine has it
+                    raise AssertionError("it went on")
+                given = next(steps)  # type: ignore[call-overload]
+            except StopIteration as stop:
+                return stop.value
+            self.suspended += 1
+            if self.suspended != suspensions:
+                yield given
+
+
+def interruptible(form: Form) -> int:
+    """Return how often a form suspends itself."""
+    whole = Driven(form, None)
+    assert (whole.result, whole.error) == ("done", None)
+    return whole.suspended
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_at_every_await(form: Form) -> None:
+    """Of attempts, waits, hooks, and what limits an attempt's time."""
+    configure(events=False)
+    awaits = interruptible(form)
+    assert awaits >= 3
+    for number in range(1, awaits + 1):
+        driven = Driven(form, number)
+        assert type(driven.error) is asyncio.CancelledError, number
+        stats = driven.registry.stats()
+        ends = [event.name for event in driven.heard if event.final]
+        assert ends == (["retry.cancelled"] if stats.errors or driven.heard else []), number
+        assert stats.failed == stats.cancelled == len(ends)
+        assert 0 <= driven.budget.available <= CAPACITY
+    assert interruptible(form) == awaits
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_task_is_cancelled_at_every_turn(form: Form) -> None:
+    """The same by `asyncio.Task.cancel`, after each number of turns of the event loop; the loop is left clean.
+
+    From the first on: an awaitable that never began to run has no say in its end.
+    """
+    configure(events=False)
+
+    async def main(turns: int) -> bool:
+        registry, budget = Registry(), RetryBudget(capacity=CAPACITY)
+        task = asyncio.ensure_future(form(registry, budget))
+        for _ in range(turns):
+            await asyncio.sleep(0.0002 if turns > 12 else 0)
+        if task.done():
+            return False
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        stats = registry.stats()
+        assert stats.cancelled == (1 if stats.errors else 0)
+        assert stats.recovered == stats.exhausted == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert await form(registry, budget) == "done"
+        return True
+
+    turns = 1
+    while asyncio.run(main(turns)) and turns < 200:
+        turns += 1
+    assert turns > 3
+    assert PROCESS._wakers == set()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_kept_of_what_was_cancelled(form: Form) -> None:
+    """Neither the error nor a frame stays alive."""
+    configure(events=False)
+    awaits = interruptible(form)
+    gc.collect()
+    before = sum(isinstance(thing, ConnectionResetError | asyncio.CancelledError) for thing in gc.get_objects())
+    for number in range(1, awaits + 1):
+        Driven(form, number)
+    gc.collect()
+    after = sum(isinstance(thing, ConnectionResetError | asyncio.CancelledError) for thing in gc.get_objects())
+    assert after == before
+
+
+def test_trio_cancels_at_every_checkpoint() -> None:
+    """A cancel scope that is cancelled after so many checkpoints of another task."""
+    trio: Any = pytest.importorskip("trio")
+    configure(events=False)
+
+    class Flaky3:
+        left = 2
+
+        async def __call__(self) -> str:
+            await trio.lowlevel.checkpoint()
+            if self.left:
+                self.left -= 1
+                raise ConnectionResetError("gone")
+            await trio.lowlevel.checkpoint()
+            return "done"
+
+    async def once(form: str, registry: Registry) -> str:
+        asked: Any = {"max": 3, "interval": 0.001, "registry": registry, "attempt_timeout": 30, "timeout": 60}
+        if form == "decorated":
+            result: str = await with_retry(**asked)(Flaky3())()
+            return result
+        flaky, answer = Flaky3(), ""
+        async for attempt in retry_scope(**asked):
+            async with attempt:
+                answer = await flaky()
+        return answer
+
+    async def main(form: str, turns: int) -> bool:
+        registry = Registry()
+        results: list[str] = []
+        async with trio.open_nursery() as nursery:
+
+            async def run() -> None:
+                results.append(await once(form, registry))
+
+            nursery.start_soon(run)
+            for _ in range(turns):
+                await trio.sleep(0.0003)
+            nursery.cancel_scope.cancel()
+        assert list(ambient.get().links()) == [PROCESS]
+        if results:
+            return False
+        stats = registry.stats()
+        assert (stats.cancelled, stats.recovered) == (1 if stats.errors else 0, 0)
+        assert await once(form, registry) == "done"
+        return True
+
+    for form in ("decorated", "block"):
+        turns = 0
+        while trio.run(main, form, turns) and turns < 200:
+            turns += 1
+        assert turns > 1
+    assert PROCESS._wakers == set()
