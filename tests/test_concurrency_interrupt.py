@@ -7,6 +7,7 @@ driving and the recording code comes, and of all others one in fifty; with ``CON
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import functools
 import signal
@@ -194,10 +195,14 @@ def test_where_signals_are_looked_at(form: Form) -> None:
 
 @pytest.mark.parametrize("form", [waiting, block])
 def test_at_any_bytecode(form: Form) -> None:
-    """Even where no signal can fall, an interrupt comes out, and brings no second end."""
+    """Even where no signal can fall, an interrupt comes out, and brings no second end.
+
+    In a context of its own each time, because what is restored in the last bytecodes of a call may stay then.
+    """
     configure(events=False)
     for number, place in chosen(form, 5 * STRIDE, anywhere=True):
-        assert type(Ran(form, number, anywhere=True).error) is KeyboardInterrupt, place
+        ran = contextvars.copy_context().run(Ran, form, number, anywhere=True)
+        assert type(ran.error) is KeyboardInterrupt, place
 
 
 def raise_signal(*_: object) -> bool:
