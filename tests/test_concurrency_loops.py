@@ -309,7 +309,7 @@ import sys
 name = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
 interpreters = __import__(name)
 import retrywrap
-older = sys.version_info < (3, 13)  # where one with a lock of its own is not what Python supports for modules in C
+older = sys.version_info < (3, 13)  # 3.12 crashes where one had a GIL of its own, in pure Python, too
 inside = interpreters.create(**{"isolated": False} if older else {})
 code = '''
 try:
