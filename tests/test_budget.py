@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import random
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from watched import WatchedLock
+
+from retrywrap.decide import budget as budgets
 from retrywrap.decide.budget import (
     Budget,
     RatioBudget,
@@ -24,6 +28,7 @@ from retrywrap.decide.budget import (
     forget_names,
     named_budget,
 )
+from retrywrap.decide.checks import shown
 
 
 def spend(budget: Budget, now: float = 0.0, *, throttled: bool = False) -> int:
@@ -76,6 +81,27 @@ def test_successes_fill_the_quota_up_to_its_capacity() -> None:
     assert budget.available == 100
     budget.succeeded(None)
     assert budget.available == 100
+
+
+def test_any_payment_can_be_given_back() -> None:
+    """What a retry cost may be less than 1, and comes back as it was."""
+    budget = RetryBudget(capacity=2, cost=0.25, throttling_cost=0.5)
+    assert budget.withdraw(0.0, False) == 0.25
+    assert budget.withdraw(0.0, True) == 0.5
+    budget.restore(0.25)
+    assert budget.available == 1.5
+    budget.succeeded(0.5)
+    assert budget.available == 2
+    budget = RatioBudget(2.0, reserve=0.1)
+    budget.restore(0.5)
+    budget.succeeded(0.5)
+    assert spend(budget) == 1
+
+
+def test_a_quota_for_a_single_retry_is_one() -> None:
+    """A capacity of exactly what a retry costs pays for one."""
+    assert spend(RetryBudget(capacity=14)) == 1
+    assert spend(RetryBudget(capacity=14, cost=5, throttling_cost=14), throttled=True) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,6 +185,53 @@ def test_time_may_go_backwards() -> None:
     assert spend(budget, 22.5) == 0
 
 
+def test_the_window_slides_in_ten_steps() -> None:
+    """What happens in the first tenth of the ttl is forgotten after one ttl, and what happens later, a step later."""
+    budget = RatioBudget(1.0, ttl=10, reserve=0)
+    budget.begin(0.95)
+    budget.begin(1.05)
+    budget.begin(9.99)
+    assert budget.available == 3
+    budget.begin(10.0)
+    assert budget.available == 3
+    budget.begin(10.99)
+    assert budget.available == 4
+    budget.begin(11.0)
+    assert budget.available == 4
+
+
+def test_a_step_back_within_the_ttl_is_no_other_clock() -> None:
+    """Time that goes back by a whole ttl, and no more, waits until it is where it was."""
+    budget = RatioBudget(1.0, ttl=10, reserve=0)
+    budget.begin(20.5)
+    budget.begin(10.5)
+    budget.begin(20.9)
+    assert budget.available == 3
+
+
+def test_clocks_may_take_over_again_and_again() -> None:
+    """After each change the window goes on from there, and forgets in time."""
+    budget = RatioBudget(1.0, ttl=10, reserve=0)
+    for last in (1000.0, 50.0, 40.0):
+        budget.begin(last)
+        budget.begin(0.5)
+        assert budget.available == 2
+        budget.begin(30.0)
+        assert budget.available == 1
+
+
+def test_the_newest_payment_is_given_back_first() -> None:
+    """A payment is given back once, and of several the newest: it would have counted longest."""
+    budget = RatioBudget(1.0, ttl=10, reserve=0.2)
+    for now in (0.5, 5.5):
+        assert budget.withdraw(now, False) == 1
+    budget.begin(6.5)
+    budget.restore(1.0)
+    assert budget.available == 2
+    budget.begin(10.5)
+    assert budget.available == 4
+
+
 def test_a_restored_retry_can_be_made_again() -> None:
     """Restoring gives back the newest payment that still counts, and nothing where none does."""
     budget = RatioBudget(1.0, ttl=10, reserve=0.2)
@@ -179,7 +252,7 @@ def test_a_restored_retry_can_be_made_again() -> None:
     [
         ({"ratio": -0.1}, ValueError, "ratio must be a finite number, 0 or more; got -0.1"),
         ({"ratio": math.inf}, ValueError, "ratio"),
-        ({"ratio": 5e-324}, ValueError, "ratio must be 0, or a number such as 0.2; got 5e-324"),
+        ({"ratio": 5e-324}, ValueError, "ratio must be 0, or a number such as 0.2; got 5e-324, too small to count with"),
         ({"ratio": None}, TypeError, "ratio"),
         ({"ttl": 0}, ValueError, "ttl must be 0.001 seconds or more; got 0"),
         ({"ttl": "10"}, TypeError, "ttl"),
@@ -193,6 +266,13 @@ def test_a_ratio_that_cannot_be_is_refused(arguments: Any, error: type[Exception
     """Numbers that are none, and a budget that would never allow anything, are refused by name."""
     with pytest.raises(error, match=text):
         RatioBudget(**arguments)
+
+
+def test_the_least_budgets_that_can_be() -> None:
+    """A ttl of a millisecond, and a reserve of one retry in a ttl, are enough."""
+    assert spend(RatioBudget(1.0, ttl=0.001, reserve=1000)) == 1
+    assert spend(RatioBudget(0, ttl=1, reserve=1)) == 1
+    assert spend(RatioBudget(0, ttl=1, reserve=1.5)) == 1
 
 
 class QuotaMachine(RuleBasedStateMachine):
@@ -362,6 +442,32 @@ def test_threads_lose_no_deposits() -> None:
     assert spend(budget) == 1200
 
 
+@pytest.mark.parametrize("budget", [RetryBudget(), RatioBudget()], ids=repr)
+@pytest.mark.parametrize("step", ["withdraw", "restore", "begin", "available"])
+def test_each_step_is_one(budget: Any, step: str) -> None:
+    """Whatever changes or reads more than one number does it with the lock held; what needs no lock takes none."""
+    budget.withdraw(0.0, False)
+    budget._lock = lock = WatchedLock()
+    found = {
+        "withdraw": lambda: budget.withdraw(0.0, False),
+        "restore": lambda: budget.restore(1.0),
+        "begin": lambda: budget.begin(0.0),
+        "available": lambda: budget.available,
+    }[step]()
+    assert found is None or found > 0
+    needless = isinstance(budget, RetryBudget) and step in {"begin", "available"}
+    assert lock.taken == (0 if needless else 1)
+
+
+def test_a_full_quota_takes_no_lock() -> None:
+    """Successes at once, which are nearly all, do not wait for each other."""
+    budget: Any = RetryBudget()
+    budget._lock = lock = WatchedLock()
+    budget.succeeded(None)
+    assert lock.taken == 0
+    assert budget.available == 500
+
+
 class Unlimited:
     """No budget at all, for comparison."""
 
@@ -420,7 +526,8 @@ def test_a_budget_is_never_silently_duplicated(budget: Budget) -> None:
     assert copy.copy(budget) is budget
     assert copy.deepcopy({"budget": budget})["budget"] is budget
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        with pytest.raises(TypeError, match=r"does not pickle, .* give budget= a name"):
+        kind = type(budget).__name__
+        with pytest.raises(TypeError, match=rf"^a {kind} does not pickle, .* give budget= a name"):
             pickle.dumps(budget, protocol)
 
 
@@ -438,6 +545,18 @@ def test_a_name_stands_for_one_budget() -> None:
     assert named_budget("test-budget-first") is budget
     assert as_budget("test-budget-first") is budget
     assert named_budget("test-budget-second") is not budget
+
+
+def test_a_known_name_is_found_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a name that is new, and forgetting them, takes the lock; looking a known one up does not."""
+    lock = WatchedLock()
+    monkeypatch.setattr(budgets, "_lock", lock)
+    first = named_budget("test-budget-known")
+    assert lock.taken == 1
+    assert named_budget("test-budget-known") is first
+    assert lock.taken == 1
+    forget_names()
+    assert lock.taken == 2
 
 
 def test_names_can_be_forgotten() -> None:
@@ -463,10 +582,17 @@ def test_as_budget_takes_none_a_name_or_any_budget() -> None:
     assert as_budget(own) is own
 
 
-@pytest.mark.parametrize("value", [5, True, object(), RetryBudget, ["a"], b"name"])
+class Halved(Unlimited):
+    """Has a part of the protocol only."""
+
+    restore = None  # type: ignore[assignment]  # the test's point
+
+
+@pytest.mark.parametrize("value", [5, True, object(), RetryBudget, ["a"], b"name", Halved()])
 def test_what_is_no_budget_is_refused(value: Any) -> None:
     """A number, a class instead of an object, or anything without the methods names the parameter and the methods."""
-    with pytest.raises(TypeError, match=r"^budget must be .* begin, withdraw, succeeded, restore.*; got "):
+    text = rf"^budget must be .* begin, withdraw, succeeded, restore.*; got {re.escape(shown(value))}$"
+    with pytest.raises(TypeError, match=text):
         as_budget(value)
 
 
