@@ -16,7 +16,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from watched import WatchedLock
 
 from retrywrap.decide import budget as budgets
@@ -252,7 +251,11 @@ def test_a_restored_retry_can_be_made_again() -> None:
     [
         ({"ratio": -0.1}, ValueError, "ratio must be a finite number, 0 or more; got -0.1"),
         ({"ratio": math.inf}, ValueError, "ratio"),
-        ({"ratio": 5e-324}, ValueError, "ratio must be 0, or a number such as 0.2; got 5e-324, too small to count with"),
+        (
+            {"ratio": 5e-324},
+            ValueError,
+            "ratio must be 0, or a number such as 0.2; got 5e-324, too small to count with",
+        ),
         ({"ratio": None}, TypeError, "ratio"),
         ({"ttl": 0}, ValueError, "ttl must be 0.001 seconds or more; got 0"),
         ({"ttl": "10"}, TypeError, "ttl"),

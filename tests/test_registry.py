@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hurry import HAS_GLOBAL_LOCK
 from hypothesis import given
 from hypothesis import strategies as st
 from test_locks import forked, running
@@ -672,6 +673,7 @@ def test_a_signal_handler_may_record_in_the_midst_of_a_recording() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not HAS_GLOBAL_LOCK, reason="a child may inherit any dict locked")
 def test_a_fork_inherits_whole_counts_and_free_locks() -> None:
     """In a child that is forked while other threads record, the picture is consistent and recording goes on."""
     printed = forked("""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hurry import run_hurried
+from hurry import HAS_GLOBAL_LOCK, run_hurried
 
 import retrywrap
 from retrywrap import (
@@ -767,10 +767,7 @@ def test_tasks_share_no_state(clock: VirtualClock) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.skipif(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(),
-    reason="without the global lock, what another thread holds at a fork stays locked in the child: any dict, ours or not",
-)
+@pytest.mark.skipif(not HAS_GLOBAL_LOCK, reason="a child may inherit any dict locked")
 def test_a_forked_child_can_retry_and_record() -> None:
     """A child forked while other threads fail and record goes on without a deadlock, with consistent counts."""
     program = """
