@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from retrywrap import ErrorCode, Registry, StopReason, registry, with_retry
+from retrywrap.run import inventory
 from retrywrap.testing import Observed, observe
 
 retried = with_retry(max=2, interval=3, registry=Registry(), name="op")
@@ -181,9 +182,10 @@ def test_one_operation_is_expected() -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_name_that_is_mistaken() -> None:
+def test_a_name_that_is_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was meant is said, of what is decorated or failed; a name that is known just did not fail."""
     operation = with_retry(name="shop.upload")(lambda: None)
+    monkeypatch.setattr(inventory, "proxies", lambda: [operation])  # and not those of other tests
     with observe() as events, pytest.raises(AssertionError) as caught:
         events.expect("uplod", attempts=2)
     said = "no attempt of uplod failed, and no decorated function has that name: did you mean 'shop.upload'?; nor did"
