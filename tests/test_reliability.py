@@ -1,0 +1,38 @@
+"""The page on reliability names tests: they exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+PAGE = CHECKOUT / "docs" / "reliability.md"
+NAMED = sorted(set(re.findall(r"`(tests/\w+\.py)::(\w+)`", PAGE.read_text(encoding="utf-8"))))
+
+
+def _names(path: Path) -> set[str]:
+    """Return what a module of tests defines at its top."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_a_test_that_proves_a_promise_exists(file: str, name: str) -> None:
+    """Under the name that the page gives."""
+    assert name in _names(CHECKOUT / file)
+
+
+def test_each_promise_names_a_test() -> None:
+    """No row of the table goes without."""
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    promises = rows[: next(number for number, row in enumerate(rows) if "killed at random" in row)]
+    assert len(promises) > 15
+    assert [row for row in promises[1:] if "::test" not in row and "::Test" not in row] == []
