@@ -117,7 +117,7 @@ def test_the_ends_of_the_ranges() -> None:
     assert configure(error_retry_max=0, error_retry_interval=0, error_buffer_size=0).error_retry_max == 0
     assert waits() == []
     assert registry.error_buffer_size == 0
-    most = 2**32 - 1
+    most = min(2**32 - 1, sys.maxsize)
     assert configure(error_retry_max=most, error_buffer_size=most).error_retry_max == registry.error_buffer_size == most
 
 

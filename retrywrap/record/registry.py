@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ __all__ = ["MOST_NEWS", "ErrorRecord", "Registry", "Snapshot", "Stats", "registr
 
 _MOST_OPERATIONS = 10_000
 _MOST_CODES = 1_000
-_LARGEST_BUFFER = 2**32 - 1
+_LARGEST_BUFFER = min(2**32 - 1, sys.maxsize)  # as many as 32 bits say, where a list can be that long
 _OTHERS = "(others)"
 MOST_NEWS = 64
 
