@@ -232,6 +232,8 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     structlog.reset_defaults()
 
 
+# From 3.14 on Python says so of each error that `urllib` raises for an answer and that nobody closes.
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up <HTTPError:ResourceWarning")
 @pytest.mark.usefixtures("_workplace")
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(CHECKOUT)) for page in PAGES])
 def test_examples_of_a_page(page: Path, page_module: types.ModuleType, shell: dict[str, str]) -> None:
