@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import os
 import re
 import threading
 from array import array
@@ -152,7 +153,7 @@ def test_a_new_run_starts_from_zero(clock: VirtualClock) -> None:
 
 def test_an_exception_is_the_code_that_it_amounts_to(clock: VirtualClock) -> None:
     """Python's operations may raise: it counts as what `classify` says, and is not let out."""
-    errors: list[Exception] = [ConnectionResetError("gone"), TimeoutError("slow"), PermissionError(13, "no")]
+    errors: list[Exception] = [ConnectionResetError("gone"), TimeoutError("slow"), PermissionError(errno.EACCES, "no")]
 
     def operation(_: object) -> int:
         raise errors.pop(0)
@@ -495,7 +496,7 @@ def test_a_final_failure_is_recorded(
     assert {entry.name for entry in tmp_path.iterdir()} == {"block", "log"}
     last = coordinator.registry.last_error
     assert (last.code, last.final, last.attempt) == (-5, True, 3)
-    assert "Input/output error" in backup_get_last_error(coordinator)
+    assert os.strerror(errno.EIO) in backup_get_last_error(coordinator)
     assert log_lines(tmp_path / "log")[-1].startswith("Error -5: ")
 
 
