@@ -1570,6 +1570,29 @@ def test_what_an_inner_level_used_up_stays_known(clock: VirtualClock) -> None:
     assert "nested refused" in caught.value.__notes__[-1]
 
 
+def test_a_level_that_could_not_retry_hides_no_inner_one_that_did(clock: VirtualClock) -> None:
+    """Where the scope has nothing left for a level of a recursion, what an inner one used up still counts."""
+    calls: list[int] = []
+
+    def body(depth: int) -> None:
+        calls.append(depth)
+        if depth:
+            recursive(depth - 1)
+        raise ConnectionResetError("gone")
+
+    recursive = with_retry(max=1, interval=1, nested="multiply")(body)
+
+    @with_retry(max=3, interval=1, name="outer")
+    def outer() -> None:
+        with retry_scope(max=1):
+            recursive(1)
+
+    with pytest.raises(ConnectionResetError) as caught:
+        outer()
+    assert calls == [1, 0, 0]
+    assert "nested refused" in caught.value.__notes__[-1]
+
+
 def test_a_plain_block_knows_what_was_retried_in_a_thread(clock: VirtualClock) -> None:
     """No note says that nothing was."""
     with pytest.raises(ConnectionResetError) as caught, ThreadPoolExecutor(1) as pool, retry_scope():

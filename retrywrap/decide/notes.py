@@ -83,7 +83,8 @@ def _is_ours(note: object) -> TypeGuard[Note]:
 
 def _replaces(new: Note, old: Note) -> bool:
     """Whether a note takes the place of another; what an inner level of a recursion exhausted stays for outer ones."""
-    still_needed = old.reason is StopReason.EXHAUSTED and new.reason is not StopReason.EXHAUSTED
+    says_less = new.reason is not StopReason.EXHAUSTED or new.attempts < 2 <= old.attempts
+    still_needed = old.reason is StopReason.EXHAUSTED and says_less
     return new.layer == old.layer and not still_needed
 
 
