@@ -61,10 +61,11 @@ class BudgetMachine(RuleBasedStateMachine):
             getattr(self.model, how)(exact(price))
         self.look()
 
-    @rule()
-    def succeed_at_once(self) -> None:
-        self.real.succeeded(None)
-        self.model.succeeded(None)
+    @rule(times=st.sampled_from([1, 1, 10]))
+    def succeed_at_once(self, times: int) -> None:
+        for _ in range(times):
+            self.real.succeeded(None)
+            self.model.succeeded(None)
         self.look()
 
     def look(self) -> None:

@@ -10,8 +10,10 @@ So errors = retries + operations that failed and did not recover (ended, or unde
 from __future__ import annotations
 
 from fractions import Fraction
+from random import Random
 from typing import Any
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from modelling import runner
@@ -39,16 +41,19 @@ intervals = st.one_of(
     st.tuples(st.just("decorrelated"), quarters, st.sampled_from([3, 60])),
 )
 rules = st.fixed_dictionaries(
-    {"max": st.integers(0, 4), "interval": intervals},
+    {"max": st.sampled_from([5, 4, 3, 2, 1, 0]), "interval": intervals},
     optional={
         "timeout": st.integers(0, 40).map(lambda n: n / 4),
         "budget": st.integers(0, 1),
         "on": st.sampled_from(["value", "strange"]),
-        "idempotent": st.just(False),
+        "idempotent": st.sampled_from([True, True, True, False]),
     },
 )
 endless = st.fixed_dictionaries(
     {"max": st.none(), "interval": st.sampled_from([1, 2.5]), "timeout": st.sampled_from([3, 9])}
+)
+scopes = st.tuples(
+    st.sampled_from([3, 5, 2, 1, 0, None]), st.sampled_from([None, None, None, 9, 2.5]), st.sampled_from([None, 0, 1])
 )
 
 
@@ -69,8 +74,13 @@ class Operation:
 class ContextMachine(RuleBasedStateMachine):
     """Any number of operations, scopes and budgets."""
 
-    @initialize(capacity=st.sampled_from([14, 30, 500]), ratio=st.sampled_from([0, 0.5]))
-    def start(self, capacity: int, ratio: float) -> None:
+    @initialize(
+        capacity=st.sampled_from([14, 30, 60]),
+        ratio=st.sampled_from([0, 0.5]),
+        scopes=st.lists(scopes, min_size=1, max_size=3),
+        policies=st.lists(rules | endless, min_size=3, max_size=6),
+    )
+    def start(self, capacity: int, ratio: float, scopes: list[Any], policies: list[Any]) -> None:
         budgets = [["quota", capacity, 14, 5], ["ratio", ratio, 10, 0.25]]
         self.model = Model({"chance": CHANCE, "budgets": budgets, "interruptions": [], "steps": []})
         self.budgets: list[Any] = [RetryBudget(capacity, 14, 5), RatioBudget(ratio, ttl=10, reserve=0.25)]
@@ -81,6 +91,10 @@ class ContextMachine(RuleBasedStateMachine):
         self.interrupted = 0
         self._known = runner.known()
         self._known.__enter__()
+        for n, scope in enumerate(scopes):
+            self.open_one(n, *scope)
+        for n, policy in enumerate(policies):
+            self.begin_one(n, policy)
 
     def teardown(self) -> None:
         if hasattr(self, "_known"):
@@ -97,13 +111,11 @@ class ContextMachine(RuleBasedStateMachine):
 
     # --- scopes
 
-    @rule(
-        which=st.integers(0, 9),
-        most=st.integers(0, 4) | st.none(),
-        timeout=quarters | st.none(),
-        budget=st.sampled_from([None, None, 0, 1]),
-    )
-    def open_scope(self, which: int, most: int | None, timeout: float | None, budget: int | None) -> None:
+    @rule(which=st.integers(0, 9), scope=scopes)
+    def open_scope(self, which: int, scope: tuple[int | None, float | None, int | None]) -> None:
+        self.open_one(which, *scope)
+
+    def open_one(self, which: int, most: int | None, timeout: float | None, budget: int | None) -> None:
         parent, links = self.scopes[which % len(self.scopes)]
         name = f"scope{len(self.scopes)}"
         deadline = None if timeout is None else self.model.now + Fraction(timeout)
@@ -113,8 +125,10 @@ class ContextMachine(RuleBasedStateMachine):
         self.scopes.append((real, (Link(name=name, most=most, deadline=deadline, budget=paying), *links)))
 
     @precondition(lambda self: len(self.scopes) > 1)
-    @rule(which=st.integers(0, 9))
-    def cancel(self, which: int) -> None:
+    @rule(which=st.integers(0, 9), really=st.integers(0, 3))
+    def cancel(self, which: int, really: int) -> None:
+        if really < 3:
+            return
         real, links = self.scopes[1:][which % (len(self.scopes) - 1)]
         real.cancel()
         links[0].cancelled = True
@@ -129,7 +143,7 @@ class ContextMachine(RuleBasedStateMachine):
             (r, tuple(link for link in ls if link is not links[0])) for r, ls in self.scopes
         ]  # those inside it are open still
 
-    @precondition(lambda self: len(self.operations) > 5)
+    @precondition(lambda self: len(self.operations) > 7)
     @rule()
     def shut_down(self) -> None:
         PROCESS.cancel()
@@ -143,6 +157,9 @@ class ContextMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9), policy=rules | rules | endless)
     def begin(self, which: int, policy: dict[str, Any]) -> None:
+        self.begin_one(which, policy)
+
+    def begin_one(self, which: int, policy: dict[str, Any]) -> None:
         scope, around = self.scopes[which % len(self.scopes)]
         name = f"op{len(self.operations)}"
         given = {**policy, "interval": runner.interval(policy["interval"])}
@@ -188,11 +205,25 @@ class ContextMachine(RuleBasedStateMachine):
             operation.due = self.model.now + Fraction(event.wait or 0)
             assert operation.context.state is RetryState.RETRYING
 
+    @rule(which=st.integers(0, 9), kind=st.sampled_from(["reset", "refused", "busy", "hint", "bad"]))
+    def fail_again(self, which: int, kind: str) -> None:
+        self.fail(which, kind)
+
+    @rule(which=st.integers(0, 9), kind=st.sampled_from(["reset", "refused", "busy", "hint", "bad"]))
+    def fail_and_resume(self, which: int, kind: str) -> None:
+        """As a loop does that nothing happens to."""
+        operation = self.fail_one(which, kind)
+        if operation is not None and not operation.over:
+            self.resume_this(operation, early=False, late=0.0)
+
     @rule(which=st.integers(0, 9), kind=st.sampled_from([*runner.ORDINARY, "reset", "busy", "hint", "bad", "worse"]))
     def fail(self, which: int, kind: str) -> None:
+        self.fail_one(which, kind)
+
+    def fail_one(self, which: int, kind: str) -> Operation | None:
         operation = self.pick(which, waiting=False)
         if operation is None:
-            return
+            return None
         run = operation.run
         run.attempts += 1
         run.last = Failure(kind)
@@ -207,6 +238,7 @@ class ContextMachine(RuleBasedStateMachine):
         expected = {"wait": None if reason else wait, "is_error": True, "is_retry": run.attempts > 1}
         self.hear(operation, event, reason, **expected)
         assert operation.context.current_retry == run.retries
+        return operation
 
     @rule(which=st.integers(0, 9))
     def succeed(self, which: int) -> None:
@@ -229,12 +261,14 @@ class ContextMachine(RuleBasedStateMachine):
             budget.succeeded(price)
         self.hear(operation, event, "recovered", is_error=False, is_retry=True)
 
-    @rule(which=st.integers(0, 9), early=st.booleans(), late=quarters | st.just(0))
+    @rule(which=st.integers(0, 9), early=st.booleans(), late=quarters | st.just(0.0))
     def resume(self, which: int, early: bool, late: float) -> None:
         """The wait ends: in time, too late, or early, because it was cut short."""
         operation = self.pick(which, waiting=True)
-        if operation is None:
-            return
+        if operation is not None:
+            self.resume_this(operation, early, late)
+
+    def resume_this(self, operation: Operation, early: bool, late: float) -> None:
         assert operation.due is not None
         if not early:
             self.model.now = max(self.model.now, operation.due) + Fraction(late)
@@ -307,6 +341,53 @@ class ContextMachine(RuleBasedStateMachine):
         assert stats.errors == stats.retries + len(failed) - self.interrupted
         assert stats.errors == sum(event.is_error for o in self.operations for event in o.events)
         assert stats.failed == sum(o.over for o in failed)
+
+
+def policy_by(random: Random) -> dict[str, Any]:
+    """Return a policy with waits that are short beside its timeout."""
+    waits = random.choice([0, 0.5, 1, [0.25] * random.randint(0, 3), ["exponential", 0.5, 8, "full"]])
+    given: dict[str, Any] = {"max": random.randint(0, 4), "interval": waits}
+    if random.random() < 0.4:
+        given["timeout"] = random.randint(0, 24) / 4
+    if random.random() < 0.4:
+        given["budget"] = random.randint(0, 1)
+    if random.random() < 0.1:
+        given["idempotent"] = False
+    return given
+
+
+@given(st.randoms(use_true_random=True))
+@examples(100)
+def test_long_walks(random: Random) -> None:
+    """The same in hundreds of steps, each of them by chance, where operations mostly go on."""
+    machine = ContextMachine()
+    scopes = [(random.choice([None, 0, 2, 5]), random.choice([None, None, 8.0]), random.choice([None, 0, 1]))] * 2
+    policies = [policy_by(random) for _ in range(6)]
+    machine.start(random.choice([14, 30, 60]), random.choice([0, 0.5]), scopes, policies)
+    retried = ["reset", "refused", "busy", "hint", "bad"]
+    steps: list[tuple[int, Any]] = [
+        (20, lambda: machine.fail_and_resume(random.randrange(10), random.choice(retried))),
+        (12, lambda: machine.fail(random.randrange(10), random.choice(retried))),
+        (2, lambda: machine.fail(random.randrange(10), random.choice(runner.ORDINARY))),
+        (12, lambda: machine.resume(random.randrange(10), random.random() < 0.1, random.choice([0, 0, 0.5, 2.0]))),
+        (5, lambda: machine.succeed(random.randrange(10))),
+        (2, lambda: machine.interrupt(random.randrange(10), random.random() < 0.5)),
+        (6, lambda: machine.begin_one(random.randrange(10), policy_by(random))),
+        (2, lambda: machine.open_one(random.randrange(10), random.randint(0, 4), random.choice([None, 4.0]), None)),
+        (4, lambda: machine.time_passes(0.25)),
+        (1, lambda: machine.close(random.randrange(10)) if len(machine.scopes) > 1 else None),
+        (1, lambda: machine.cancel(random.randrange(10), 3) if len(machine.scopes) > 1 else None),
+    ]
+    weights = [weight for weight, _ in steps]
+    try:
+        for _, step in random.choices(steps, weights, k=200):
+            step()
+            machine.budgets_hold()
+            machine.scopes_hold()
+        machine.operations_hold()
+        machine.counts_hold()
+    finally:
+        machine.teardown()
 
 
 TestContextMachine = ContextMachine.TestCase

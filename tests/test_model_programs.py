@@ -95,14 +95,14 @@ def test_the_models_errors_are_what_it_takes_them_for(kind: str) -> None:
 
 
 @given(programs())
-@examples(80)
+@examples(200)
 def test_a_program_goes_as_the_documentation_says(program: Program) -> None:
     """Attempts, waits, events, what comes out, registries, scopes and budgets, of any tree of operations."""
     check(runner.run(program, "sync"), expected(program))
 
 
 @given(programs())
-@examples(30)
+@examples(60)
 def test_sync_and_async_tell_the_same_story(program: Program) -> None:
     """Coroutine functions, and plain functions that return awaitables, in async scopes and loops."""
     told = runner.run(program, "sync")
@@ -137,12 +137,12 @@ def elsewhere() -> Iterator[Callable[[Program, str], Any]]:
         return json.loads(pipes[1].readline())
 
     yield run
-    other.communicate()
+    other.communicate(timeout=60)
     assert other.returncode == 0
 
 
 @given(programs(), st.sampled_from(runner.TRACKS))
-@examples(30)
+@examples(60)
 def test_both_builds_tell_the_same_story(
     elsewhere: Callable[[Program, str], Any], program: Program, track: str
 ) -> None:

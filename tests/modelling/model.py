@@ -334,7 +334,7 @@ class Model:
         failures = []
         if caught is not None:
             self.notes += 1
-            caught.failure.note(run.whose, reason, text)
+            caught.failure.note(run.whose, reason, run.attempts, text)
             failures.append(caught.failure)
         if caught is None or run.policy.get("reraise") is False:
             self.notes += 1

@@ -12,7 +12,7 @@ FACTS: dict[str, tuple[int, bool, bool, bool, int | None]] = {
     "reset": (-11, True, False, False, None),
     "refused": (-6, True, True, False, None),
     "busy": (-6, True, True, True, None),
-    "hint": (-6, True, False, False, 3),
+    "hint": (-6, True, False, False, 7),
     "value": (-1, False, False, False, None),
     "strange": (-99, False, False, False, None),
     "forbidden": (-9, False, False, False, None),
@@ -30,7 +30,7 @@ class Failure:
         self.kind = kind
         self.code, self.retryable, self.harmless, self.throttled, self.hint = FACTS[kind]
         self.cause = cause
-        self.notes: list[tuple[str, str, str]] = []  # whose, why, text
+        self.notes: list[tuple[str, int, str]] = []  # whose, how much it tells of retries that are used up, text
         self.given_up: list[int] = []
 
     def gave_up_after(self, moment: int) -> bool:
@@ -38,12 +38,11 @@ class Failure:
         found = any(number > moment for number in self.given_up)
         return found or (self.cause is not None and self.cause.gave_up_after(moment))
 
-    def note(self, whose: str, why: str, text: str) -> None:
+    def note(self, whose: str, why: str, attempts: int, text: str) -> None:
         """Leave a note in the place of an older one of the same layer, unless that one tells more."""
-        self.notes = [
-            note for note in self.notes if note[0] != whose or (note[1] == "exhausted" and why != "exhausted")
-        ]
-        self.notes.append((whose, why, text))
+        tells = (1 + (attempts > 1)) if why == "exhausted" else 0
+        self.notes = [note for note in self.notes if note[0] != whose or note[1] > tells]
+        self.notes.append((whose, tells, text))
 
 
 class Raised(Exception):

@@ -70,7 +70,7 @@ NAMED = {"value": ValueError, "strange": RuntimeError, "exhausted": RetryExhaust
 @contextlib.contextmanager
 def known() -> Iterator[None]:
     """Make the errors of programs known to the classifier."""
-    register(Hinted, ErrorCode.NETWORK, retryable=True, retry_after=3.0)
+    register(Hinted, ErrorCode.NETWORK, retryable=True, retry_after=7.0)
     register(Forbidden, ErrorCode.PERMISSION_DENIED, forbid=True)
     try:
         yield
