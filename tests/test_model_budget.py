@@ -49,6 +49,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert (price is None) == (expected is None)
             if price is not None:
                 assert price == pytest.approx(float(expected))
+                assert self.real.available >= -1e-9
                 self.paid.append(price)
         self.look()
 
@@ -70,7 +71,6 @@ class BudgetMachine(RuleBasedStateMachine):
 
     def look(self) -> None:
         assert self.real.available == pytest.approx(float(self.model.available), abs=1e-9)
-        assert self.real.available >= -1e-9
 
 
 class QuotaMachine(BudgetMachine):
@@ -86,13 +86,14 @@ class QuotaMachine(BudgetMachine):
         self.model = Quota(*map(exact, (capacity, cost, throttling_cost)))
 
     def look(self) -> None:
-        """Never over its bound."""
+        """Never over its bound, nor under zero."""
         super().look()
-        assert self.real.available <= self.real.capacity
+        assert -1e-9 <= self.real.available <= self.real.capacity
 
 
 class RatioMachine(BudgetMachine):
-    """Finagle's."""
+    """Finagle's. It never pays what it has not; but what is left may sink below zero afterwards, while the deposits that
+    a payment was made from are forgotten, and the payment is not yet."""
 
     @initialize(
         ratio=st.sampled_from([0.2, 0.29, 0.1, 1, 2.5, 0]),

@@ -315,8 +315,7 @@ class ContextMachine(RuleBasedStateMachine):
             return
         for real, model in zip(self.budgets, self.model.budgets, strict=True):
             assert real.available == model.available
-            assert real.available >= 0
-        assert self.budgets[0].available <= self.capacity
+        assert 0 <= self.budgets[0].available <= self.capacity
 
     @invariant()
     def scopes_hold(self) -> None:

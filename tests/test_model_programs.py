@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from modelling import runner
 from modelling.model import Model
 from modelling.parts import FACTS
-from modelling.program import Program, programs
+from modelling.program import Program, programs, without_time
 from modelling.rounds import examples
 
 import retrywrap
@@ -99,6 +99,13 @@ def test_the_models_errors_are_what_it_takes_them_for(kind: str) -> None:
 def test_a_program_goes_as_the_documentation_says(program: Program) -> None:
     """Attempts, waits, events, what comes out, registries, scopes and budgets, of any tree of operations."""
     check(runner.run(program, "sync"), expected(program))
+
+
+@given(programs().map(without_time), st.sampled_from(runner.TRACKS))
+@examples(200)
+def test_a_program_that_takes_no_time(program: Program, track: str) -> None:
+    """The same on the real clock, where the fast path in C retries by itself what nothing else is said of."""
+    check(runner.run(program, track, timeless=True), expected(program))
 
 
 @given(programs())

@@ -104,8 +104,13 @@ class RegistryMachine(RuleBasedStateMachine):
         self.last: RetryEvent | None = None
         self.declared: set[str] = set()
 
-    @rule(new=st.lists(events, min_size=1, max_size=5), times=st.sampled_from([1, 1, 1, 40]))
-    def hear(self, new: list[RetryEvent], times: int) -> None:
+    @rule(
+        new=st.lists(events, min_size=1, max_size=5),
+        times=st.sampled_from([1, 1, 1, 40]),
+        then=st.sampled_from([None, None, "clear_error", "reset", "declare"]),
+    )
+    def hear(self, new: list[RetryEvent], times: int, then: str | None) -> None:
+        """What comes next may find that nobody has looked at these yet."""
         for each in new * times:
             self.registry.handle(each)
             self.declared.add(each.operation)
@@ -114,6 +119,10 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.ring.append(each)
                 self.last = each
         self.trim()
+        if then == "declare":
+            self.declare("declared")
+        elif then is not None:
+            getattr(self, then)()
 
     @rule(code=st.sampled_from(CODES), operation=st.sampled_from(NAMES), text=st.text(max_size=5) | st.none())
     def record_by_hand(self, code: int, operation: str, text: str | None) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["ERRORS", "VALUES", "Program", "program_of", "programs"]
+__all__ = ["ERRORS", "VALUES", "Program", "program_of", "programs", "without_time"]
 
 Program = dict[str, Any]
 
@@ -155,6 +155,27 @@ class _Writer:
 def program_of(seed: int) -> Program:
     """Return the program of a number: `modelling.reduce` makes a small one of it that still goes wrong."""
     return _Writer(Random(seed)).program()
+
+
+def _takes_time(part: Any) -> bool:
+    """Whether this is a step that does, or an interruption."""
+    if not isinstance(part, list) or not part:
+        return False
+    return part[0] == "advance" or (isinstance(part[0], int) and part[1:] != [] and _takes_time(part[1]))
+
+
+def without_time(program: Any) -> Any:
+    """Return the same program with nothing in it that takes time: no waits, no timeouts, no hints."""
+    if isinstance(program, dict):
+        kept = {name: without_time(value) for name, value in program.items() if name != "timeout"}
+        if "interval" in kept:
+            kept |= {"interval": 0, "max": 2 if kept["max"] is None else kept["max"]}
+        if isinstance(kept.get("on"), list):
+            del kept["on"]
+        return kept
+    if isinstance(program, list):
+        return [without_time(part) for part in program if not _takes_time(part)]
+    return "reset" if program == "hint" else program
 
 
 def programs() -> st.SearchStrategy[Program]:
