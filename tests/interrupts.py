@@ -113,8 +113,10 @@ def places_of(work: Callable[[], object], *, anywhere: bool = False) -> list[Pla
     return walk.places
 
 
-def interrupt_at(number: int, work: Callable[[], object], *, anywhere: bool = False) -> BaseException | None:
-    """Call a function with a KeyboardInterrupt at a place; return what came out, its traceback with it.
+def interrupt_at(
+    number: int, work: Callable[[], object], *, anywhere: bool = False
+) -> tuple[Place, BaseException | None]:
+    """Call a function with a KeyboardInterrupt at a place; return that, and what came out, its traceback with it.
 
     Args:
         number: Which of those that `places_of` finds.
@@ -125,8 +127,8 @@ def interrupt_at(number: int, work: Callable[[], object], *, anywhere: bool = Fa
     try:
         walk.follow(work)
     except BaseException as error:
-        return error
-    return None
+        return walk.places[-1], error
+    return walk.places[-1], None
 
 
 def free_locks() -> bool:

@@ -131,7 +131,7 @@ class Driven:
                         given._asyncio_future_blocking = False
                     given = steps.throw(cancelled)  # type: ignore[attr-defined]  # a coroutine has it
                     raise AssertionError("it went on")
-                given = next(steps)  # type: ignore[call-overload]  # a generator or a coroutine's own iterator
+                given = next(steps)  # type: ignore[call-overload]  # of any awaitable
             except StopIteration as stop:
                 return stop.value
             self.suspended += 1

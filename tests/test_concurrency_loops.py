@@ -156,7 +156,7 @@ def test_threads_beside_a_loop() -> None:
         async with retry_scope(max=5) as scope:
             loop = asyncio.get_running_loop()
             calls = [asyncio.to_thread(operation) for _ in range(4)]
-            calls += [loop.run_in_executor(None, scope.carry(operation)) for _ in range(4)]  # type: ignore[arg-type]  # futures and coroutines in one list
+            calls += [loop.run_in_executor(None, scope.carry(operation)) for _ in range(4)]  # type: ignore[arg-type]  # futures, too
             errors = await asyncio.gather(*calls, return_exceptions=True)
             assert [type(error) for error in errors] == [ConnectionResetError] * 8
             assert (scope.retry_count, scope.error_count) == (5, 13)

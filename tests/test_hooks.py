@@ -159,7 +159,7 @@ def test_a_recorder_that_raises_changes_no_outcome(clock: VirtualClock, caplog: 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_in_a_listener_is_not_swallowed(clock: VirtualClock, interruption: type[BaseException]) -> None:
-    """What is no Exception goes through, and the listener hears the next event as before."""
+    """What is no Exception goes through, and the listener hears of that end, and of the next operation, as before."""
     interruptions = [interruption()]
     names: list[str] = []
 
@@ -173,7 +173,7 @@ def test_an_interrupt_in_a_listener_is_not_swallowed(clock: VirtualClock, interr
         with_retry(max=1, interval=1)(fails_once())()
     with_retry(max=1, interval=1)(fails_once())()
     end()
-    assert names == ["retry.scheduled", "retry.scheduled", "retry.recovered"]
+    assert names == ["retry.scheduled", "retry.cancelled", "retry.scheduled", "retry.recovered"]
 
 
 def test_a_listener_is_not_told_what_fails_inside_it(clock: VirtualClock) -> None:
