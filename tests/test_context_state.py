@@ -1,0 +1,135 @@
+"""What a context tells of itself, before, during and after an operation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from retrywrap import ErrorCode, RetryContext, RetryPolicy, RetryState, StopReason, Verdict, exponential, with_retry
+from retrywrap.decide.notes import Note, attach
+from retrywrap.testing import VirtualClock
+
+LOST = ConnectionResetError("gone")
+
+
+def told(context: RetryContext) -> dict[str, Any]:
+    """All that a context says of itself, but for the number of the newest note."""
+    private = {"policy", "since"}
+    return {name: getattr(context, name) for name in RetryContext.__slots__ if name[0] != "_" and name not in private}
+
+
+FRESH = {
+    "attempts": 0,
+    "current_retry": 0,
+    "deadline": None,
+    "error_message": "",
+    "error_type": "",
+    "known": True,
+    "last_error": ErrorCode.SUCCESS,
+    "last_retry_time": 0.0,
+    "layer": "op",
+    "operation": "op",
+    "started": 0.0,
+    "state": RetryState.IDLE,
+    "verdict": None,
+}
+
+
+def test_a_context_that_was_just_made() -> None:
+    """Nothing has happened: zeros, no error, IDLE; its time counts from the clock's zero until it begins."""
+    context = RetryContext(RetryPolicy(), operation="op")
+    assert told(context) == FRESH
+    assert told(RetryContext(RetryPolicy(timeout=7), operation="op")) == FRESH | {"deadline": 7.0}
+
+
+def test_a_layer_may_be_told_apart_from_its_name() -> None:
+    """The name is the layer, unless another is given; whatever it is, None alone stands for the name."""
+    assert RetryContext(RetryPolicy(), operation="op", layer=("f", 3)).layer == ("f", 3)
+    assert RetryContext(RetryPolicy(), operation="op", layer=0).layer == 0
+    assert RetryContext(RetryPolicy()).operation == RetryContext(RetryPolicy()).layer == "operation"
+
+
+def test_a_cleared_context_is_as_new() -> None:
+    """Whatever has happened, clear() leaves what a new one says, but for the last wait's time."""
+    context = RetryContext(RetryPolicy(), operation="op", epoch=1000.0)
+    context.begin(3.0)
+    context.failed(ValueError("x"), 4.0)
+    context.begin(5.0)
+    context.failed(LOST, 6.0)
+    context.clear()
+    assert told(context) == FRESH | {"last_retry_time": 1006.0}
+
+
+def test_a_note_from_before_the_run_is_a_leftover() -> None:
+    """What was given up before begin(), or before clear(), tells nothing of this run; what was given up since does."""
+    error = ConnectionResetError("gone")
+    context = RetryContext(RetryPolicy(max=5))
+    for again in (lambda: context.begin(0.0), context.clear):
+        attach(error, Note.make("gave up", "inner", (1, "inner"), StopReason.EXHAUSTED, 2))
+        again()
+        assert context.failed(error, 0.0).reason is None
+    attach(error, Note.make("gave up", "inner", (1, "inner"), StopReason.EXHAUSTED, 2))
+    assert context.failed(error, 0.0).reason is StopReason.NESTED_REFUSED
+
+
+def test_retries_without_a_limit_are_always_left() -> None:
+    """Without max, should_retry asks the code alone."""
+    context = RetryContext(RetryPolicy(max=None, timeout=60))
+    assert context.should_retry(-6)
+    context.begin(0.0)
+    context.failed(LOST, 0.0)
+    assert context.should_retry(-6)
+    assert not context.should_retry(-4)
+
+
+def test_the_interval_of_a_jittered_policy_is_its_longest_first_wait() -> None:
+    """The plugin's name for the interval stands for what jitter comes near to, and never reaches."""
+    assert RetryContext(RetryPolicy(interval=exponential(2))).retry_interval == math.nextafter(2.0, 0.0)
+
+
+def test_a_run_that_was_begun_elsewhere_is_taken_over_as_it_stands() -> None:
+    """Retries that were scheduled at once count as those of this context: its next one is one more."""
+    context = RetryContext(RetryPolicy(max=3, interval=0), operation="op", epoch=1000.0)
+    context.begin(3.0)
+    context._went_on(2, Verdict.of(-6, "Gone"), "builtins.ConnectionResetError")
+    assert told(context) == FRESH | {
+        "attempts": 2,
+        "current_retry": 2,
+        "error_message": "Gone",
+        "error_type": "builtins.ConnectionResetError",
+        "last_error": ErrorCode.NETWORK,
+        "last_retry_time": 1003.0,
+        "started": 3.0,
+        "state": RetryState.RETRYING,
+        "verdict": Verdict.of(-6, "Gone"),
+    }
+    assert context.failed(LOST, 3.5).detail == "retry 3 follows in 0 s"
+    assert context.failed(LOST, 3.5).reason is StopReason.EXHAUSTED
+
+
+def test_a_hook_sees_the_operation_that_it_prepares(clock: VirtualClock) -> None:
+    """before_retry= gets the context in the midst of its run: which layer, how far, after which error, since when."""
+    seen: list[dict[str, Any]] = []
+
+    @with_retry(max=2, interval=3, timeout=60, name="op", before_retry=lambda context: seen.append(told(context)))
+    def flaky() -> None:
+        clock.advance(1)
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError) as caught:
+        flaky()
+    (note,) = caught.value.__notes__
+    assert isinstance(note, Note)
+    started = clock.epoch() + seen[0]["started"]
+    assert [(each["attempts"], each["current_retry"]) for each in seen] == [(1, 1), (2, 2)]
+    assert [each["last_retry_time"] - started for each in seen] == [1.0, 5.0]
+    for each in seen:
+        assert each["state"] is RetryState.RETRYING
+        assert each["operation"] == "op"
+        assert each["layer"] == note.layer != "op"
+        assert each["deadline"] == each["started"] + 60
+        assert each["last_error"] is ErrorCode.CONNECTION_LOST
+        assert each["error_type"] == "builtins.ConnectionResetError"
+        assert each["known"]
