@@ -110,10 +110,10 @@ def test_a_run_that_was_begun_elsewhere_is_taken_over_as_it_stands() -> None:
 
 
 def test_a_hook_sees_the_operation_that_it_prepares(clock: VirtualClock) -> None:
-    """before_retry= gets the context in the midst of its run: which layer, how far, after which error, since when."""
+    """before_retry= gets the context in the midst of its run: which layer, how far, after which error."""
     seen: list[dict[str, Any]] = []
 
-    @with_retry(max=2, interval=3, timeout=60, name="op", before_retry=lambda context: seen.append(told(context)))
+    @with_retry(max=2, interval=exponential(6), timeout=60, name="op", before_retry=lambda it: seen.append(told(it)))
     def flaky() -> None:
         clock.advance(1)
         raise ConnectionResetError("gone")
@@ -122,6 +122,7 @@ def test_a_hook_sees_the_operation_that_it_prepares(clock: VirtualClock) -> None
         flaky()
     (note,) = caught.value.__notes__
     assert isinstance(note, Note)
+    assert clock.waits == [3.0, 6.0]
     started = clock.epoch() + seen[0]["started"]
     assert [(each["attempts"], each["current_retry"]) for each in seen] == [(1, 1), (2, 2)]
     assert [each["last_retry_time"] - started for each in seen] == [1.0, 5.0]
