@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 
 from retrywrap import ErrorCode, RetryContext, RetryPolicy, RetryState, StopReason, Verdict, exponential, with_retry
+from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.notes import Note, attach
 from retrywrap.testing import VirtualClock
 
 LOST = ConnectionResetError("gone")
+
+
+class OddError(Exception):
+    """An error that no table knows."""
 
 
 def told(context: RetryContext) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def test_a_cleared_context_is_as_new() -> None:
     """Whatever has happened, clear() leaves what a new one says, but for the last wait's time."""
     context = RetryContext(RetryPolicy(), operation="op", epoch=1000.0)
     context.begin(3.0)
-    context.failed(ValueError("x"), 4.0)
+    context.failed(OddError("x"), 4.0)
     context.begin(5.0)
     context.failed(LOST, 6.0)
     context.clear()
@@ -134,3 +140,78 @@ def test_a_hook_sees_the_operation_that_it_prepares(clock: VirtualClock) -> None
         assert each["last_error"] is ErrorCode.CONNECTION_LOST
         assert each["error_type"] == "builtins.ConnectionResetError"
         assert each["known"]
+
+
+def test_the_last_moment_is_in_time() -> None:
+    """An attempt may start at the very end of the time, not after it; a scope that was cancelled comes first."""
+    scope = Allowance(PROCESS, name="scope")
+    context = RetryContext(RetryPolicy(timeout=10), limits=scope)
+    context.begin(0.0)
+    context.failed(LOST, 0.0)
+    assert context.resumed(10.0) is None
+    scope.cancel()
+    late = context.resumed(10.5)
+    assert late is not None
+    assert late.reason is StopReason.CANCELLED
+
+
+def test_what_is_interrupted_is_a_retry_or_none() -> None:
+    """Only an attempt after the first is a retry, and only if it was begun."""
+    context = RetryContext(RetryPolicy())
+    context.begin(0.0)
+    assert not context.interrupted(1.0, during_attempt=True).is_retry
+    context.begin(0.0)
+    context.failed(LOST, 0.0)
+    context.failed(LOST, 5.0)
+    assert not context.interrupted(6.0, during_attempt=False).is_retry
+    assert context.interrupted(6.0, during_attempt=True).is_retry
+
+
+def test_an_unknown_error_is_forgotten_when_a_known_one_comes() -> None:
+    """Whether the last error was known is said of the last error."""
+    context = RetryContext(RetryPolicy())
+    context.failed(OddError("x"), 0.0)
+    assert not context.known
+    context.begin(0.0)
+    context.failed(LOST, 0.0)
+    assert context.known
+
+
+@pytest.mark.parametrize("spent", [3, b"argument", ["argument"]])
+def test_what_was_used_up_is_named_by_a_str(spent: Any) -> None:
+    """Anything else is refused by both ways to end an attempt."""
+    context = RetryContext(RetryPolicy())
+    text = rf"^spent must be the name of an argument that was used up, or None; got {re.escape(repr(spent))}$"
+    with pytest.raises(TypeError, match=text):
+        context.failed(LOST, 0.0, spent=spent)
+    with pytest.raises(TypeError, match=text):
+        context.returned(None, 0.0, spent=spent)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"limits": None}, "limits must be what a scope allows, and is made by retry_scope; got None"),
+        ({"random": 3}, r"random must be a function that returns numbers in \[0, 1\); got 3"),
+        ({"epoch": "now"}, "epoch must be a clock's seconds, a finite number; got 'now'"),
+        ({"operation": 3}, "operation must be the operation's name, a str; got 3"),
+    ],
+)
+def test_where_a_context_runs_is_checked(change: dict[str, Any], text: str) -> None:
+    """Scopes, random numbers and the clock's zero are refused by name, when it is made and when it is put elsewhere."""
+    with pytest.raises(TypeError, match=f"^{text}$"):
+        RetryContext(RetryPolicy(), **change)
+    place: dict[str, Any] = {"limits": PROCESS, "random": float, "epoch": 0.0}
+    if change.keys() <= place.keys():
+        with pytest.raises(TypeError, match=f"^{text}$"):
+            RetryContext(RetryPolicy()).surround(**place | change)
+
+
+def test_a_context_that_is_put_elsewhere_runs_by_what_is_there() -> None:
+    """Its scopes, its random numbers and its clock are the new ones from the next run on."""
+    context = RetryContext(RetryPolicy(interval=exponential(8)), operation="op")
+    scope = Allowance(PROCESS, name="there", deadline=50.0)
+    context.surround(scope, lambda: 0.25, 1000.0)
+    context.begin(1.0)
+    event = context.failed(LOST, 2.0)
+    assert (event.wait, event.time, event.scope, context.deadline) == (2.0, 1002.0, "there", 50.0)
