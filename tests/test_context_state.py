@@ -215,3 +215,26 @@ def test_a_context_that_is_put_elsewhere_runs_by_what_is_there() -> None:
     context.begin(1.0)
     event = context.failed(LOST, 2.0)
     assert (event.wait, event.time, event.scope, context.deadline) == (2.0, 1002.0, "there", 50.0)
+
+
+class Half(float):
+    """A number of a class of its own, as numerical libraries have them."""
+
+    def __mul__(self, other: float) -> Half:
+        return Half(float(self) * other)
+
+    __rmul__ = __mul__
+
+
+@pytest.mark.parametrize(
+    ("number", "wait"), [(0.5, 4.0), (Half(0.5), 4.0), (-0.0, 0.0), (-0.5, None), (math.nan, None), (math.inf, None)]
+)
+def test_no_wait_is_other_than_a_number_of_seconds(number: float, wait: float | None) -> None:
+    """Where random numbers are given that are none, no wait comes of it: a plain float, not negative, or the end."""
+    context = RetryContext(RetryPolicy(interval=exponential(8)), random=lambda: number)
+    event = context.failed(LOST, 0.0)
+    if wait is None:
+        assert event.reason is StopReason.EXHAUSTED
+        assert event.detail.startswith("its interval= failed: ValueError('a wait must be ")
+    else:
+        assert (type(event.wait), repr(event.wait)) == (float, repr(wait))

@@ -16,6 +16,7 @@ from retrywrap import (
     return_codes,
 )
 from retrywrap.decide.allowance import PROCESS, Allowance
+from retrywrap.decide.checks import shown
 from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.notes import Note, attach
 
@@ -224,3 +225,58 @@ def test_every_decision_says_why(
     found = event()
     assert found is not None
     assert (found.reason, found.detail) == (reason, detail)
+
+
+class Metaclass(type):
+    """A class of classes that cannot say who derives from them."""
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        raise ZeroDivisionError("a bug")
+
+
+class Bad(Exception, metaclass=Metaclass):
+    """Is named by on=, and fails when it is asked for."""
+
+
+class BrokenBudget(RetryBudget):
+    """A budget whose every answer fails."""
+
+    def withdraw(self, now: float, throttled: bool) -> float | None:
+        raise ZeroDivisionError("a bug")
+
+
+def another(_: Exception) -> bool:
+    """A second predicate that fails."""
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("culprits", "text"),
+    [
+        ([{"on": broken}, {"on": another}], "the predicate on={} failed; taken as False"),
+        (
+            [{"on": (Bad,)}, {"on": (Bad, KeyError)}],
+            "on={} failed when it was asked for Odd; taken as False",
+        ),
+        (
+            [{"budget": BrokenBudget(), "on": Odd}, {"budget": BrokenBudget(20), "on": Odd}],
+            "the budget {} failed; it allows no retry, and operations go on",
+        ),
+    ],
+    ids=["predicate", "types", "budget"],
+)
+def test_who_failed_is_reported_once(
+    culprits: list[dict[str, Any]], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an application gave to decide with, and that fails, is named once each in the log, and refuses the retry."""
+    policies = [RetryPolicy(**culprit) for culprit in culprits]
+    for policy in policies * 2:
+        context = RetryContext(policy)
+        assert context.failed(Odd(), 0.0).final
+    named = [
+        shown(culprit.get("budget", policy.on_predicate or policy.on_types))
+        for culprit, policy in zip(culprits, policies, strict=True)
+    ]
+    assert [record.getMessage().partition("\n")[0] for record in caplog.records] == [
+        text.format(name) for name in named
+    ]
