@@ -280,3 +280,31 @@ def test_who_failed_is_reported_once(
     assert [record.getMessage().partition("\n")[0] for record in caplog.records] == [
         text.format(name) for name in named
     ]
+
+
+class Ungrateful(RetryBudget):
+    """A budget that pays, and fails when it is told of what came of it."""
+
+    def restore(self, paid: float) -> None:
+        raise ZeroDivisionError("a bug")
+
+    def succeeded(self, paid: float | None) -> None:
+        raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize("end", ["recovered", "interrupted", "at once"])
+def test_a_budget_that_fails_afterwards_changes_nothing(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What came of the operation stands; each budget that cannot be told is named in the log."""
+    for budget in (Ungrateful(), Ungrateful(600)):
+        caplog.clear()
+        context = begun(budget=budget)
+        if end == "at once":
+            assert context.returned(None, 0.0) is None
+        else:
+            assert context.failed(LOST, 0.0).wait == 5.0
+            last = context.returned(None, 5.0) if end == "recovered" else context.interrupted(1.0, during_attempt=False)
+            assert last is not None
+            assert last.reason is (StopReason.RECOVERED if end == "recovered" else StopReason.CANCELLED)
+        (record,) = caplog.records
+        text = f"the budget {shown(budget)} failed; it allows no retry, and operations go on"
+        assert record.getMessage().partition("\n")[0] == text
