@@ -150,16 +150,19 @@ def test_the_last_moment_is_in_time() -> None:
     context.failed(LOST, 0.0)
     assert context.resumed(10.0) is None
     scope.cancel()
-    late = context.resumed(10.5)
-    assert late is not None
-    assert late.reason is StopReason.CANCELLED
+    for attempts in (1, 2):
+        late = context.resumed(10.5)
+        assert late is not None
+        assert (late.reason, late.attempt, late.is_retry) == (StopReason.CANCELLED, attempts, False)
+        context.failed(LOST, 10.5)
 
 
 def test_what_is_interrupted_is_a_retry_or_none() -> None:
     """Only an attempt after the first is a retry, and only if it was begun."""
     context = RetryContext(RetryPolicy())
     context.begin(0.0)
-    assert not context.interrupted(1.0, during_attempt=True).is_retry
+    first = context.interrupted(1.0, during_attempt=True)
+    assert (first.is_retry, first.rule, first.retry_after) == (False, "", None)
     context.begin(0.0)
     context.failed(LOST, 0.0)
     context.failed(LOST, 5.0)
@@ -205,6 +208,13 @@ def test_where_a_context_runs_is_checked(change: dict[str, Any], text: str) -> N
     if change.keys() <= place.keys():
         with pytest.raises(TypeError, match=f"^{text}$"):
             RetryContext(RetryPolicy()).surround(**place | change)
+
+
+def test_the_innermost_scope_with_a_name_is_told() -> None:
+    """A link that only carries a deadline has no name; what is around it has."""
+    outer = Allowance(Allowance(PROCESS, name="outermost"), name="outer")
+    context = RetryContext(RetryPolicy(), limits=Allowance(outer, deadline=50.0))
+    assert context.failed(LOST, 0.0).scope == "outer"
 
 
 def test_a_context_that_is_put_elsewhere_runs_by_what_is_there() -> None:
