@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from retrywrap import ErrorCode, RetryContext, RetryPolicy, RetryState, StopReason, Verdict, exponential, with_retry
+from retrywrap import (
+    ErrorCode,
+    RetryBudget,
+    RetryContext,
+    RetryPolicy,
+    RetryState,
+    StopReason,
+    Verdict,
+    exponential,
+    with_retry,
+)
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.notes import Note, attach
 from retrywrap.testing import VirtualClock
@@ -135,7 +145,7 @@ def test_a_hook_sees_the_operation_that_it_prepares(clock: VirtualClock) -> None
     for each in seen:
         assert each["state"] is RetryState.RETRYING
         assert each["operation"] == "op"
-        assert each["layer"] == note.layer != "op"
+        assert each["layer"] == note.layer not in {None, "op"}
         assert each["deadline"] == each["started"] + 60
         assert each["last_error"] is ErrorCode.CONNECTION_LOST
         assert each["error_type"] == "builtins.ConnectionResetError"
@@ -208,6 +218,23 @@ def test_where_a_context_runs_is_checked(change: dict[str, Any], text: str) -> N
     if change.keys() <= place.keys():
         with pytest.raises(TypeError, match=f"^{text}$"):
             RetryContext(RetryPolicy()).surround(**place | change)
+
+
+def test_budgets_of_policy_and_scope_both_pay() -> None:
+    """Each budget around an operation pays for its retry, and both get their price back."""
+    own, outer = RetryBudget(), RetryBudget(600)
+    scope = Allowance(PROCESS, name="scope")
+    scope.count(None, outer)
+    context = RetryContext(RetryPolicy(budget=own), limits=scope)
+    context.failed(LOST, 0.0)
+    assert (own.available, outer.available) == (486, 586)
+    context.interrupted(1.0, during_attempt=False)
+    assert (own.available, outer.available) == (500, 600)
+
+
+def test_without_an_epoch_the_clock_is_the_epoch() -> None:
+    """A context that is told of no epoch takes the clock's seconds for those since the epoch."""
+    assert RetryContext(RetryPolicy()).failed(LOST, 2.0).time == 2.0
 
 
 def test_the_innermost_scope_with_a_name_is_told() -> None:
