@@ -92,8 +92,11 @@ class QuotaMachine(BudgetMachine):
 
 
 class RatioMachine(BudgetMachine):
-    """Finagle's. It never pays what it has not; but what is left may sink below zero afterwards, while the deposits
-    that a payment was made from are forgotten, and the payment is not yet."""
+    """Finagle's.
+
+    It never pays what it has not; but what is left may sink below zero afterwards, while the deposits that a payment
+    was made from are forgotten, and the payment is not yet.
+    """
 
     @initialize(
         ratio=st.sampled_from([0.2, 0.29, 0.1, 1, 2.5, 0]),

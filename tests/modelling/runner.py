@@ -115,10 +115,6 @@ class NoTime(contextlib.nullcontext[Any]):
         """No time passes that matters."""
         return 0.0
 
-    def advance(self, seconds: float) -> None:
-        """Refuse."""
-        raise AssertionError("the program takes time")
-
 
 class _Interpreter:
     def __init__(self, program: Program, track: str, clock: VirtualClock | NoTime) -> None:
