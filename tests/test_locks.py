@@ -248,6 +248,9 @@ def test_an_interrupt_before_the_fork_leaves_every_lock_free(monkeypatch: pytest
         def acquire(self) -> None:
             raise KeyboardInterrupt
 
+        def release(self) -> None:
+            raise RuntimeError("cannot release un-acquired lock")
+
     taken = threading.RLock()
     monkeypatch.setattr(locks, "_locks", [taken, Interrupted(), threading.RLock()])
     with pytest.raises(KeyboardInterrupt):
