@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -863,3 +865,35 @@ def test_a_named_policy_is_looked_up_at_each_call(clock: VirtualClock) -> None:
     with_retry(policy="later", max=None)(failing(0))
     assert "'later'" in repr(work._self_spec)
     assert "max=3" in repr(with_retry(max=3)(failing(0))._self_spec)
+
+
+@pytest.mark.parametrize("ended_by", ["cancel", "before_retry", "task"])
+def test_an_async_block_that_ended_in_its_wait_limits_nothing(ended_by: str) -> None:
+    """What was begun inside it goes on without its deadline."""
+    inside: list[contextvars.Context] = []
+
+    def fail(_: object) -> None:
+        raise ValueError("not prepared")
+
+    async def main() -> None:
+        hook = fail if ended_by == "before_retry" else None
+        scope = retry_scope(max=5, interval=5, timeout=60, before_retry=hook)
+        if ended_by == "task":
+            asyncio.get_running_loop().call_soon(own.cancel)
+        async for attempt in scope:
+            with attempt:
+                inside.append(contextvars.copy_context())
+                if ended_by == "cancel":
+                    scope.cancel()
+                raise ConnectionResetError("x")
+
+    async def outer() -> None:
+        nonlocal own
+        own = asyncio.ensure_future(main())
+        await own
+
+    own: Any = None
+    with VirtualClock(), pytest.raises((ConnectionResetError, ValueError, asyncio.CancelledError)):
+        asyncio.run(outer())
+    gc.collect()
+    assert inside[0].run(remaining) is None

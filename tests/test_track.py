@@ -1047,3 +1047,120 @@ def test_a_count_that_is_interrupted_loses_nothing_else(monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         mine.stats()
     assert (mine.stats().errors, len(mine.errors)) == (49, 49)
+
+
+class _Asked(type):
+    """Its classes fail when they are asked for what they lack."""
+
+    def __getattr__(cls, name: str) -> object:
+        raise ValueError(name)
+
+
+class _Nameless(type):
+    """Its classes fail when they are asked for their module."""
+
+    @property
+    def __module__(cls) -> str:
+        raise RuntimeError("no module")
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+@pytest.mark.parametrize("kind", [_Asked, _Nameless])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_arguments_and_results_whose_class_fails(registry: type[Registry], kind: type, is_async: bool) -> None:
+    """The operation's own error comes out, with its note, and is counted; its own result is returned."""
+    odd = kind("Odd", (), {})
+
+    def operation(value: object, left: list[int]) -> object:
+        if left:
+            left.pop()
+            raise ConnectionResetError("its own")
+        return odd()
+
+    async def aoperation(value: object, left: list[int]) -> object:
+        return operation(value, left)
+
+    mine = registry()
+    retried = with_retry(max=1, interval=0, registry=mine)(aoperation if is_async else operation)
+
+    def call(failures: int) -> object:
+        result = retried(odd(), [1] * failures)
+        return asyncio.run(_awaited(result)) if is_async else result
+
+    assert type(call(0)) is odd
+    assert type(call(1)) is odd
+    with pytest.raises(ConnectionResetError, match="its own") as caught:
+        call(2)
+    assert len(caught.value.__notes__) == 1
+    assert (mine.stats().errors, mine.stats().recovered, mine.stats().exhausted) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_an_attempt_that_recovered_knows_its_number(registry: type[Registry]) -> None:
+    """It is the event's, after the loop as well."""
+    fail = fails(2)
+    for attempt in retry_scope(max=5, interval=0, registry=registry()):
+        with attempt:
+            fail()
+    assert attempt.number == 3
+
+
+def test_ctrl_c_as_python_takes_over_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation of which something was told is ended with an event where the track is left, too."""
+    heard: list[str] = []
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    outcomes = iter([ConnectionResetError("on the track"), _with_note("off the track")])
+
+    @with_retry(max=3, interval=0, registry=Registry())
+    def operation() -> None:
+        raise next(outcomes)
+
+    end = subscribe(lambda event: heard.append(event.name))
+    with monkeypatch.context() as patched:
+        original = retrywrap.RetryContext._went_on
+
+        def once(self: Any, *args: Any) -> None:
+            patched.undo()
+            original(self, *args)
+            interrupt()
+
+        patched.setattr(retrywrap.RetryContext, "_went_on", once)
+        with pytest.raises(KeyboardInterrupt):
+            operation()
+    end()
+    assert heard == ["retry.scheduled", "retry.cancelled"]
+
+
+def test_ctrl_c_as_an_awaitable_is_taken_over_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where a function returns an awaitable, after failures."""
+    heard: list[str] = []
+    turns = iter([ConnectionResetError("on the track")])
+
+    @with_retry(max=3, interval=0, registry=Registry())
+    def operation() -> Any:
+        for error in turns:
+            raise error
+        return Later()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrywrap.run.drive.retried_awaitable", interrupt)
+    end = subscribe(lambda event: heard.append(event.name))
+    with pytest.raises(KeyboardInterrupt):
+        operation()
+    end()
+    assert heard == ["retry.scheduled", "retry.cancelled"]
+
+
+@pytest.mark.parametrize("registry", [Registry, OffTrack])
+def test_a_time_that_goes_back_is_told_as_it_is(registry: type[Registry], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the note as by the event."""
+    times = itertools.count(100.0, -5.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    with pytest.raises(ConnectionResetError) as caught:
+        with_retry(max=1, interval=0, registry=registry())(fails(2))()
+    assert re.search(r"in -\d+ s:", caught.value.__notes__[0])

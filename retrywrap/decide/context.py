@@ -402,7 +402,9 @@ class RetryContext:
         link = self._limits.cancelled_by()
         if link is None:
             return None
-        who = "retrywrap was shut down" if link is PROCESS else f"the scope {link.name} was cancelled"
+        who = "retrywrap was shut down" if link is PROCESS else "the scope was cancelled"
+        if link.name is not None:
+            who = f"the scope {link.name} was cancelled"
         return StopReason.CANCELLED, who
 
     def _late(self, deadline: float, now: float, wait: float) -> _Stop | None:

@@ -2,7 +2,7 @@
  *
  * Every decision is made in decide/context.py. What stands here is two of them: the tenth law, for operations whose
  * policy asks for nothing but attempts without waits between them, under no scope, and for errors whose verdict is
- * known to be "retry" by their class and text; and the sixth, where their retries are used up. Whatever else comes,
+ * known to be "retry" by their class, errno and text; and the sixth, where their retries are used up. Whatever else comes,
  * Python takes the operation over where it stands: there, a retry is scheduled, recorded and published by the same
  * rules, and cannot be told from one that was made here.
  */
@@ -499,8 +499,11 @@ leave_note(State *state, PyObject *error, PyObject *event, Run *run)
     PyObject *operation = PyTuple_GET_ITEM(event, EVENT_OPERATION), *reason = PyTuple_GET_ITEM(event, EVENT_REASON);
     PyObject *layer = PyTuple_GET_ITEM(run->track, TRACK_LAYER);
     int noted = ((PyBaseExceptionObject *)error)->dict == NULL ? 0 : stands_alone(state, error) != 1;
-    if (noted || !(PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(event, EVENT_ELAPSED)) < SHOWN_AS_NONE)) {
-        PyErr_Clear();
+    double elapsed = PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(event, EVENT_ELAPSED));
+    if (noted && !passed_over()) {
+        return -1;
+    }
+    if (noted || !(elapsed >= 0.0 && elapsed < SHOWN_AS_NONE)) {
         PyObject *all[] = {error, event, layer};
         PyObject *done = PyObject_Vectorcall(state->links.leave_note, all, 3, NULL);
         Py_XDECREF(done);

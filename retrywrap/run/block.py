@@ -227,7 +227,10 @@ class AsyncBlock(Attempt):
 
     def left(self) -> None:
         """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage == _RUNNING or (self.stage == DONE and self._pending is None and not self._is_open()):
+        if self.stage == _RUNNING:
+            return
+        if self.stage == DONE and self._pending is None and not self._is_open():
+            self._over()
             return
         self._pending = None
         self._end()
@@ -239,14 +242,19 @@ class AsyncBlock(Attempt):
             StopAsyncIteration: The loop is over.
             RetryUsageError: The attempt was not entered, or is not left yet.
         """
-        if self._pending is not None:
-            await self._wait(self._pending)
-        if self.stage == DONE:
-            raise StopAsyncIteration
-        if self.stage != _READY:
-            raise self._misused()
-        if self._operation is not None:
-            await self._prepare(self._operation)
+        try:
+            if self._pending is not None:
+                await self._wait(self._pending)
+            if self.stage == DONE:
+                raise StopAsyncIteration
+            if self.stage != _READY:
+                raise self._misused()
+            if self._operation is not None:
+                await self._prepare(self._operation)
+        except BaseException:
+            if self.stage == DONE:  # at once: an error that is kept keeps the loop, too
+                self._over()
+            raise
         self.stage = _HANDED
         return self
 
@@ -292,6 +300,7 @@ class AsyncBlock(Attempt):
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        self.stage = DONE
         event = self._leave(error)
         if event is None or event.wait is None:
             return False

@@ -13,7 +13,7 @@ from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import clock as clocks
 from retrywrap.run import drive, native
 from retrywrap.run.ambient import ambient, leave, remaining
-from retrywrap.run.kinds import is_async
+from retrywrap.run.kinds import PLAIN, is_async, is_awaitable
 from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import OperationSpec
 
@@ -30,10 +30,6 @@ __all__ = [
 ]
 
 Call = Callable[..., Any]
-
-_NEVER_AWAITABLE = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset}
-)
 
 
 def build(wrapped: Call, spec: OperationSpec) -> Call:
@@ -59,7 +55,7 @@ def _named(call: Call, wrapped: Call, spec: OperationSpec) -> Call:
 
 
 def _simple(wrapped: Call, spec: OperationSpec) -> Call:
-    plain, given_up = _NEVER_AWAITABLE, counted
+    plain, given_up = PLAIN, counted
 
     def retried(*arguments: Any, **named: Any) -> Any:
         since = given_up[0]
@@ -70,7 +66,7 @@ def _simple(wrapped: Call, spec: OperationSpec) -> Call:
             if operation is None:
                 raise
         else:
-            if type(result) in plain or not hasattr(type(result), "__await__"):
+            if type(result) in plain or not is_awaitable(result):
                 return result
             return awaited(result, wrapped, spec, arguments, named)
         return drive.retry(operation, wrapped, arguments, named)
@@ -162,7 +158,7 @@ def call(spec: OperationSpec, wrapped: Call, arguments: tuple[Any, ...], named: 
             if not drive.pause(operation, operation.failed(error, arguments, named), error):
                 raise
         else:
-            if type(result) not in _NEVER_AWAITABLE and hasattr(type(result), "__await__"):
+            if type(result) not in PLAIN and is_awaitable(result):
                 return awaited(result, wrapped, spec, arguments, named, started)
             verdict = policy.judge(result)
             if verdict is None:

@@ -17,7 +17,7 @@ from retrywrap.decide.allowance import ALONE, Allowance, standing
 from retrywrap.decide.checks import shown_seconds
 from retrywrap.decide.context import RetryContext, explain_end
 from retrywrap.decide.events import UNKNOWN_ERROR, RetryEvent, StopReason
-from retrywrap.decide.notes import Note, attach
+from retrywrap.decide.notes import Note, attach, counted
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.errors import RetryExhausted
 from retrywrap.record.hooks import Recorder, publish
@@ -25,6 +25,7 @@ from retrywrap.reports import report_once
 from retrywrap.run import clock as clocks
 from retrywrap.run import track
 from retrywrap.run.ambient import ambient, leave, recorders
+from retrywrap.run.kinds import is_awaitable
 from retrywrap.run.oneshot import spent_argument
 from retrywrap.run.opening import retried_awaitable
 from retrywrap.run.spec import OperationSpec
@@ -67,9 +68,9 @@ class Operation:
     """
 
     __slots__ = (
+        "_attempts",
         "_context",
         "_epoch",
-        "_failures",
         "_judged",
         "_since",
         "_started",
@@ -97,8 +98,8 @@ class Operation:
     ) -> None:
         self.spec = spec
         self.is_open = False
-        self._since = since
-        self._failures = 0
+        self._since = counted[0] if since is None else since
+        self._attempts = 0
         self._track: track.Track | None = None
         self._context: RetryContext | None = None
         if beaten and started is None and context is None and spec.simple and track.is_clear(limits):
@@ -131,8 +132,7 @@ class Operation:
         else:
             context.surround(under, clock.random, clock.epoch())
             context.begin(begun)
-        if self._since is not None:
-            context.since = self._since
+        context.since = self._since
         if not clocks.enabled():
             context.end_retries()
         self._context = context
@@ -143,7 +143,7 @@ class Operation:
         """Return an operation that has come so far on the track elsewhere: under no scope, by the real clock."""
         self = cls.__new__(cls)
         self.spec, self.clock, self.limits, self.recorders = spec, clocks.REAL, ALONE, (spec.registry,)
-        self.policy, self._since, self._started, self._epoch, self._failures, self._judged = so_far
+        self.policy, self._since, self._started, self._epoch, self._attempts, self._judged = so_far
         self.is_open = True
         self._leave_track()
         return self
@@ -158,18 +158,17 @@ class Operation:
         context = RetryContext._begun(
             self.policy, spec.name, spec.layer, self.limits, self.clock.random, self._epoch, self._started
         )
-        if self._since is not None:
-            context.since = self._since
-        if self._failures:
+        context.since = self._since
+        if self._attempts:
             code, message, error_type, rule, _, _ = self._judged
-            context._went_on(self._failures, Verdict(code, message, retryable=True, rule=rule), error_type)
+            context._went_on(self._attempts, Verdict(code, message, retryable=True, rule=rule), error_type)
         self._context, self._track = context, None
         return context
 
     @property
     def attempts(self) -> int:
         """How many attempts have ended."""
-        return self._failures if self._context is None else self._context.attempts
+        return self._attempts if self._context is None else self._context.attempts
 
     def failed(
         self, error: Exception, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
@@ -198,7 +197,7 @@ class Operation:
         self, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any] | None
     ) -> RetryEvent | None:
         """Decide on a failed attempt and publish, where nothing but the number of retries decides; else return None."""
-        known, failures = self._track, self._failures
+        known, failures = self._track, self._attempts
         if known is None or (failures == 0 and (arguments or named) and not track.stay(arguments, named)):
             return None
         found = track.judged_as(error)
@@ -210,13 +209,13 @@ class Operation:
             now = self.clock.now()
         self._judged = found
         event = self._ended(known, None if failures < known.most else StopReason.EXHAUSTED, now)
-        self._failures = failures + 1
+        self._attempts = failures + 1
         self._publish(event)
         return event
 
     def _ended(self, known: track.Track, reason: StopReason | None, now: float) -> RetryEvent:
         elapsed, moment = now - self._started, self._epoch + now
-        return track.event_of(reason, known, self.spec.name, self._judged, self._failures + 1, elapsed, moment)
+        return track.event_of(reason, known, self.spec.name, self._judged, self._attempts + 1, elapsed, moment)
 
     def _spent(self, arguments: tuple[Any, ...], named: dict[str, Any] | None) -> str | None:
         if self.policy.before_retry is not None or not (arguments or named):
@@ -240,8 +239,10 @@ class Operation:
         """
         try:
             known = self._track
-            if known is not None and verdict is None and self._failures > 0:
-                self._publish(self._ended(known, StopReason.RECOVERED, self.clock.now()))
+            if known is not None and verdict is None and self._attempts > 0:
+                recovered = self._ended(known, StopReason.RECOVERED, self.clock.now())
+                self._attempts += 1
+                self._publish(recovered)
                 return None
             spent = None if verdict is None else self._spent(arguments, named)
             event = self.context.returned(verdict, self.clock.now(), spent=spent)
@@ -415,7 +416,7 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
             except BaseException:
                 operation.interrupted(during_attempt=True)
                 raise
-            if hasattr(type(result), "__await__"):
+            if is_awaitable(result):
                 return retried_later(operation, result, call, arguments, named)
             if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
                 return result

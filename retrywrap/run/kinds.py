@@ -11,7 +11,10 @@ from typing import Any
 from retrywrap.classifiers.guard import tame_name
 from retrywrap.decide.checks import shown
 
-__all__ = ["core", "is_async", "operation_name", "refuse"]
+__all__ = ["PLAIN", "core", "is_async", "is_awaitable", "operation_name", "refuse"]
+
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset})
+"""Types of which it is known at one look that nobody awaits their objects, or uses them up."""
 
 
 # The functions that contextlib's decorators put around a generator function all have one code.
@@ -34,6 +37,14 @@ def is_async(function: Any) -> bool:
     if type(function) is FunctionType and not function.__dict__:  # then nobody has marked it
         return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(core(function)) or inspect.iscoroutinefunction(function)
+
+
+def is_awaitable(value: Any) -> bool:
+    """Whether something can be awaited, as its class says; where that fails when it is asked, it cannot."""
+    try:
+        return hasattr(type(value), "__await__")
+    except Exception:  # a metaclass may do anything, and its fault must not come out in place of the result
+        return False
 
 
 def operation_name(function: Any) -> str:

@@ -46,15 +46,24 @@ def _off_track_failure(
 def _later_failure(
     spec: OperationSpec, so_far: SoFar, error: Exception, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Operation | None:
-    drive.forget_stale_traceback(error, sys._getframe().f_back)
-    operation = Operation.taken_over(spec, so_far)
-    return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
+    operation = None
+    try:
+        drive.forget_stale_traceback(error, sys._getframe().f_back)
+        operation = Operation.taken_over(spec, so_far)
+        return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
+    except BaseException as stop:
+        (operation or Operation.taken_over(spec, so_far)).cut_short(stop)
+        raise
 
 
 def _later_awaitable(
     spec: OperationSpec, so_far: SoFar, result: Any, wrapped: Any, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
-    return drive.retried_later(Operation.taken_over(spec, so_far), result, wrapped, arguments, named)
+    try:
+        return drive.retried_later(Operation.taken_over(spec, so_far), result, wrapped, arguments, named)
+    except BaseException as stop:
+        Operation.taken_over(spec, so_far).cut_short(stop)
+        raise
 
 
 def _later_end(spec: OperationSpec, so_far: SoFar, error: Exception, during_attempt: bool | None) -> None:

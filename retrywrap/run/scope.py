@@ -23,7 +23,7 @@ from retrywrap.run import calls
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import Recording, ambient, leave
 from retrywrap.run.block import DONE, AsyncAttempts, AsyncBlock, Block
-from retrywrap.run.kinds import is_async, operation_name, refuse
+from retrywrap.run.kinds import is_async, is_awaitable, operation_name, refuse
 from retrywrap.run.spec import PARAMETERS, OperationSpec, check_plain, unknown_parameter
 
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ def _awaitable(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
 
     def attempt(*args: Any, **kwargs: Any) -> Awaitable[Any]:
         result = function(*args, **kwargs)
-        if not hasattr(type(result), "__await__"):
+        if not is_awaitable(result):
             called = f"{operation_name(function)} returned {shown(result)}"
             raise TypeError(f"{called}, which cannot be awaited; write scope.call(…) for a plain function")
         return result

@@ -43,9 +43,8 @@ class OperationSpec:
     """
 
     __slots__ = (
-        "_book",
         "_number",
-        "_policy",
+        "_resolved",
         "arguments",
         "base",
         "last_named",
@@ -72,8 +71,7 @@ class OperationSpec:
         self.track: Any = None
         self.last_named: OperationSpec | None = None
         self._number = next(_numbers)
-        self._book: PolicyBook | None = None
-        self._policy: RetryPolicy
+        self._resolved: tuple[PolicyBook | None, RetryPolicy | None] = None, None
         if isinstance(base, str):
             self._check_arguments()
         else:
@@ -91,10 +89,11 @@ class OperationSpec:
             ConfigurationError: The policy is named, and no policy of that name is defined.
         """
         book = policies.book.current or policies.book.get()
-        if book is not self._book:
-            self._policy = resolve(self.arguments, self.base)
-            self._book = book
-        return self._policy
+        known, policy = self._resolved  # one object: between two, another thread could put what belongs to another book
+        if policy is None or book is not known:
+            policy = resolve(self.arguments, self.base)
+            self._resolved = book, policy
+        return policy
 
     @property
     def layer(self) -> tuple[int, str]:
@@ -106,9 +105,7 @@ class OperationSpec:
         other = OperationSpec.__new__(OperationSpec)
         other.arguments, other.base, other.name, other.registry = self.arguments, self.base, name, self.registry
         other.simple, other.tally, other.track, other.last_named = self.simple, self.tally, self.track, None
-        other._number, other._book = self._number, self._book
-        if self._book is not None:  # the policy of one that is named is not known yet
-            other._policy = self._policy
+        other._number, other._resolved = self._number, self._resolved
         return other
 
     def of(self, name: str) -> OperationSpec:

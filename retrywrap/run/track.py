@@ -1,9 +1,9 @@
 """The beaten track: failures that nothing is said of but "try again, at once", decided without all that others need.
 
 It is for operations that are retried at once, under nothing that limits them, by a policy that asks for nothing but
-attempts, and for errors whose verdict is known to be "retry" by their class and text. Every decision there is law 10 of
-`retrywrap.decide.context`, or law 6 where the retries are used up; wherever another law has a say, a `RetryContext`
-takes the operation over. The fast path in C takes the same track for what it calls itself.
+attempts, and for errors whose verdict is known to be "retry" by their class, errno and text. Every decision there is
+law 10 of `retrywrap.decide.context`, or law 6 where the retries are used up; wherever another law has a say, a
+`RetryContext` takes the operation over. The fast path in C takes the same track for what it calls itself.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from retrywrap.errors import RetryExhausted
 from retrywrap.record.registry import Registry
 from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import ambient
+from retrywrap.run.kinds import PLAIN, is_awaitable
 from retrywrap.run.spec import OperationSpec
 
 __all__ = [
@@ -54,7 +55,6 @@ _AT_ONCE = fixed(0)
 _SAY_MORE = frozenset({"__getattr__", "__getattribute__", "__notes__", "__cause__", "__dict__"})
 _HANDLE = Registry.handle
 _ERRNO = OSError.__dict__["errno"].__get__
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset})
 _RECOVERED, _EXHAUSTED = end_name(StopReason.RECOVERED), end_name(StopReason.EXHAUSTED)
 judged: dict[Any, Judged] = {}
 """Verdicts that are kept, by the place of the error's class, its errno and its text."""
@@ -101,7 +101,11 @@ def track_of(spec: OperationSpec) -> Track:
 
 
 def is_plain(registry: Registry) -> bool:
-    """Whether a registry takes events as the class does, and nobody has put something else in the place of that."""
+    """Whether a registry takes events as the class does, and nobody has put something else in the place of that.
+
+    The fast path in C brings its events there past `Registry.handle`; in Python a registry that is not is left off the
+    track as well, so that both take it for the same operations.
+    """
     return type(registry) is Registry and "handle" not in vars(registry) and Registry.handle is _HANDLE
 
 
@@ -131,14 +135,17 @@ def is_clear(limits: Allowance | None) -> bool:
 
 def stay(arguments: tuple[Any, ...], named: dict[str, Any] | None) -> bool:
     """Whether all arguments are certainly as good at the next attempt as they were at the first."""
-    return all(map(_is_steady, arguments)) and (not named or all(map(_is_steady, named.values())))
+    try:
+        return all(map(_is_steady, arguments)) and (not named or all(map(_is_steady, named.values())))
+    except Exception:  # a metaclass may do anything when it is asked
+        return False
 
 
 def _is_steady(value: Any) -> bool:
     cls = type(value)
-    if cls in _PLAIN:
+    if cls in PLAIN:
         return True
-    if hasattr(cls, "__next__") or hasattr(cls, "__anext__") or hasattr(cls, "__await__"):
+    if hasattr(cls, "__next__") or hasattr(cls, "__anext__") or is_awaitable(value):
         return False
     return cls.__module__ != "tempfile"
 
