@@ -200,7 +200,7 @@ def test_where_signals_are_looked_at(form: Form) -> None:
         tried += 1
         if tried % 5 == 0:
             check_next()
-    assert tried > 20
+    assert tried >= 20
 
 
 @follows
