@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 
 __all__ = ["importing", "new_lock", "process_id"]
 
@@ -53,7 +54,12 @@ def _before_fork() -> None:
 
 
 def _take(lock: threading.RLock) -> None:
-    lock.acquire()
+    try:
+        lock.acquire()
+    except BaseException:  # Ctrl-C, which may come as soon as it is taken, or while another thread has it
+        with suppress(RuntimeError):
+            lock.release()
+        raise
     _held.append(lock)  # one by one: Ctrl-C may end this anywhere, and what was not taken cannot be released
 
 

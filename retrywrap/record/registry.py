@@ -213,11 +213,14 @@ class Registry:
 
     def count_some(self) -> None:
         """Count what came in, unless another thread is about it."""
-        if self._lock.acquire(blocking=False):
-            try:
+        try:  # first: Ctrl-C may come as soon as the lock is taken
+            if self._lock.acquire(blocking=False):
                 self._count_news()
-            finally:
+        finally:
+            try:  # noqa: SIM105 - Ctrl-C may come inside of `suppress`, which is Python
                 self._lock.release()
+            except RuntimeError:  # another thread has it
+                pass
 
     def _count_news(self) -> None:
         """Count what came in, in the order in which it came; called with the lock held."""
