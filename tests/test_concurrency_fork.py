@@ -21,7 +21,7 @@ from retrywrap import RetryBudget, configure, locks, registry, retry_scope, subs
 
 logging.basicConfig(stream=io.StringIO())
 configure(enable_error_logging=True, error_store_path=LOGS)
-budget = RetryBudget()
+budget = RetryBudget(capacity=10**9)  # the parent draws from it all the time
 
 class Flaky:
     def __init__(self, failures=2):
@@ -38,7 +38,7 @@ def all_of_it():
     end = subscribe(heard.append)
     done = [with_retry(max=3, interval=0.001, budget=budget, timeout=60)(Flaky())(),
             with_retry(max=3, interval=0)(Flaky())()]
-    with retry_scope(max=5, interval=0, budget="shared") as scope:
+    with retry_scope(max=5, interval=0, budget=budget) as scope:
         done.append(scope.call(Flaky()))
     for attempt in retry_scope(max=5, interval=0):
         with attempt:
