@@ -64,8 +64,13 @@ def _take(lock: threading.RLock) -> None:
 
 
 def _after_fork() -> None:
-    while _held:
-        _held.pop().release()  # the first that was taken last: with it, the list is the next thread's
+    if not _forking.acquire(blocking=False):  # Ctrl-C came before anything was taken: what is held is another thread's
+        return
+    try:
+        while _held:
+            _held.pop().release()
+    finally:
+        _forking.release()  # and not before the list is empty: from then on it is the next thread's
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - absent on Windows only

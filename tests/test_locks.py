@@ -232,6 +232,71 @@ def test_a_second_thread_forks_only_after_the_first(monkeypatch: pytest.MonkeyPa
     assert locks._held == []
 
 
+class Passing:
+    """A lock that hands over: as soon as it is free, another thread comes in, before its last holder goes on."""
+
+    def __init__(self, come_in: Callable[[], None]) -> None:
+        self.lock = threading.RLock()
+        self.come_in = come_in
+        self.depth = 0
+
+    def acquire(self, blocking: bool = True) -> bool:
+        got = self.lock.acquire(blocking)
+        self.depth += got
+        return got
+
+    def release(self) -> None:
+        self.depth -= 1
+        self.lock.release()
+        if self.depth == 0:
+            come_in, self.come_in = self.come_in, lambda: None
+            come_in()
+
+
+def test_what_the_next_thread_has_taken_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that forked releases what it took itself, even where the next one forks before it looks again."""
+    inside, go_on = threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    def fork() -> None:
+        try:
+            locks._before_fork()
+            inside.set()
+            go_on.wait(10)
+            locks._after_fork()
+        except BaseException as error:
+            failed.append(error)
+
+    def come_in() -> None:
+        second.start()
+        assert inside.wait(10)
+
+    second = threading.Thread(target=fork)
+    mine = threading.RLock()
+    monkeypatch.setattr(locks, "_locks", [mine])
+    monkeypatch.setattr(locks, "_forking", Passing(come_in))
+    locks._before_fork()
+    locks._after_fork()
+    assert len(locks._held) == 3
+    go_on.set()
+    second.join(10)
+    assert (failed, locks._held) == ([], [])
+    assert mine.acquire(blocking=False)
+
+
+def test_a_fork_that_took_nothing_releases_nothing() -> None:
+    """Ctrl-C while it waits for its turn: what is held then is another thread's, who still needs it."""
+    locks._before_fork()
+    before = list(locks._held)
+    other = threading.Thread(target=locks._after_fork)
+    other.start()
+    other.join(10)
+    after = list(locks._held)
+    locks._after_fork()
+    assert after == before != []
+    assert locks._held == []
+
+
 def test_locks_are_not_kept_alive() -> None:
     """Nobody but its user holds a lock: one per scope would otherwise fill the memory."""
     lock = new_lock()
