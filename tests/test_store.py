@@ -297,6 +297,7 @@ def test_cleaning_spares_the_files_of_living_processes(tmp_path: Path) -> None:
     assert lines(tmp_path) == ["[1] Error -6: alone"]
 
 
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")  # by pytest's own watchdog
 def test_forked_child_writes_a_file_of_its_own(tmp_path: Path) -> None:
     """After a fork, parent and child write into two files; the child's end does not unlock the parent's file."""
     log = ErrorLog(tmp_path, clock=clock)
