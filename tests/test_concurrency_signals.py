@@ -1,4 +1,4 @@
-"""Ctrl-C by real signals, from other threads, and where two steps of ours meet: it comes out, and ends the operation."""
+"""Ctrl-C by real signals, from other threads, and where two steps of ours meet: it comes out, with one end told."""
 
 from __future__ import annotations
 
