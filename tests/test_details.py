@@ -17,6 +17,7 @@ from retrywrap import (
 )
 from retrywrap.decide.allowance import PROCESS, Allowance
 from retrywrap.decide.checks import shown
+from retrywrap.decide.context import explain_end
 from retrywrap.decide.events import RetryEvent
 from retrywrap.decide.notes import Note, attach
 
@@ -104,6 +105,18 @@ class Fails:
 
     def __iter__(self) -> Iterator[Any]:
         yield int("soon")
+
+
+ENDS = {
+    StopReason.RECOVERED: ("retry.recovered", "recovered"),
+    StopReason.EXHAUSTED: ("retry.exhausted", "exhausted"),
+    StopReason.REJECTED: ("retry.rejected", "rejected"),
+    StopReason.TIMED_OUT: ("retry.timed_out", "timed out"),
+    StopReason.BUDGET_DENIED: ("retry.budget_denied", "budget denied"),
+    StopReason.NESTED_REFUSED: ("retry.nested_refused", "nested refused"),
+    StopReason.CANCELLED: ("retry.cancelled", "cancelled"),
+}
+"""Of each end: its event's name, and the word in its note."""
 
 
 @pytest.mark.parametrize(
@@ -225,6 +238,10 @@ def test_every_decision_says_why(
     found = event()
     assert found is not None
     assert (found.reason, found.detail) == (reason, detail)
+    name, words = ("retry.scheduled", "") if reason is None else ENDS[reason]
+    assert found.name == name
+    if reason is not None:
+        assert f"retrywrap: op {words} after " in explain_end(found)
 
 
 class Metaclass(type):
