@@ -1,0 +1,394 @@
+"""Mutation testing of what decides, runs and records: `python tests/mutation/run.py`, in the environment of the tests.
+
+Each mutant (see `mutants`) is run against the tests that reach its line, the likeliest first, until one fails. One that
+no test notices has survived; where that is right, `explained.txt` says why. No file changes: a mutant lives in memory
+alone, in a process of its own. First, after the tests were collected once, each mutant is put into functions that are
+there already, in a fork. What differs at import time, and what survived, is imported anew, in a fork of a process that
+has not imported the package. It runs in pure Python. Programs that a test starts run without a mutant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+from mutants import Mutant, mutants, swaps
+from pool import KILLER, pool
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+MODULES = (
+    *("decide/context", "decide/backoff", "decide/budget", "record/registry"),
+    *("run/drive", "run/track", "run/scope", "run/block"),
+)
+LIBRARIES = ("asyncio", "concurrent.futures", "coverage", "hypothesis", "structlog", "trio", "wrapt")
+# Tests of what stands beside these modules: programs, servers, disks, documents, what reads the code.
+OTHERS = ("test_atomic", "test_benchmarks", "test_campaign", "test_classifiers", "test_cli", "test_config", "test_disk")
+OTHERS += ("test_examples", "test_fuzz", "test_import", "test_injecting", "test_listing", "test_logfile", "test_native")
+OTHERS += (
+    "test_pytest_plugin",
+    "test_reader",
+    "test_real",
+    "test_servers",
+    "test_store",
+    "test_structure",
+    "test_typing",
+)
+OTHERS += ("test_concurrency_exit", "test_concurrency_loops", "test_hostile_secrets")
+# Where those tests of a module are that say most of it, and are to be tried first.
+HOMES = {
+    "context": ("test_context", "test_details", "test_model_context"),
+    "backoff": ("test_backoff", "test_model_backoff"),
+    "budget": ("test_budget", "test_model_budget"),
+    "registry": ("test_registry", "test_model_registry"),
+    "drive": ("test_semantics", "test_scope", "test_edges"),
+    "block": ("test_scope", "test_edges"),
+}
+
+
+class Test(NamedTuple):
+    """What is known of a test.
+
+    Attributes:
+        name: Its node id.
+        seconds: The processor's time that it needs.
+        lines: Those of each module that it reaches.
+    """
+
+    name: str
+    seconds: float
+    lines: dict[str, list[int]]
+
+
+class Session:
+    """A run of pytest: collected by it, but run by us, each test by itself, until one fails."""
+
+    def __init__(self, run: Callable[[Session], None]) -> None:
+        self.run = run
+        self.failed = False
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Take the place of pytest's own loop."""
+        self.items = {item.nodeid: item for item in session.items}
+        self.run(self)
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of a failure."""
+        self.failed = self.failed or report.failed
+
+    def passes(self, name: str, seconds: float) -> bool:
+        """Run one test; a signal ends the process where it takes much more of the processor than it needs."""
+        self.failed = False
+        signal.setitimer(signal.ITIMER_PROF, 3 + 10 * seconds)
+        item = self.items[name]
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+        return not self.failed
+
+    def kills(self, chosen: list[Test]) -> int:
+        """Return 1, as an exit status, as soon as a test fails; 0 if none does."""
+        for test in chosen:
+            if not self.passes(test.name, test.seconds):
+                Path(os.environ["TMPDIR"], KILLER).write_text(test.name)
+                return 1
+        return 0
+
+    def known(self, paths: list[str], workers: int, kept: dict[str, Test]) -> dict[str, Test]:
+        """Run each test without a mutant, but for those of which that is known; return those that pass."""
+        names = [name for name in self.items if name not in kept]
+        with tempfile.TemporaryDirectory() as folder:
+
+            def observe(part: int) -> int:
+                import coverage
+
+                cover = coverage.Coverage(data_file=None, include=paths, config_file=False)
+                cover.set_option("run:disable_warnings", ["no-data-collected", "module-not-measured"])
+                found = []
+                for name in names[part :: workers * 4]:
+                    cover.start()
+                    cover.switch_context(name)
+                    before = sum(os.times()[:4])
+                    passed = self.passes(name, 100)
+                    seconds = sum(os.times()[:4]) - before
+                    cover.stop()
+                    passed = passed or self.passes(name, 100)  # a tracer may be what it stumbled over
+                    found.append((name, seconds, passed))
+                lines = {path: cover.get_data().contexts_by_lineno(path) for path in paths}
+                Path(folder, f"{part}").write_text(json.dumps([found, lines]))
+                return 0
+
+            for part, how, _ in pool(((n, 1800, lambda n=n: observe(n)) for n in range(workers * 4)), workers):
+                if how != "survived":
+                    raise SystemExit(f"part {part} of the tests did not come to its end: {how}")
+            tests = {name: test for name, test in kept.items() if name in self.items}
+            for path in Path(folder).iterdir():
+                found, lines = json.loads(path.read_text())
+                for name, seconds, passed in found:
+                    if passed:
+                        tests[name] = Test(name, seconds, {})
+                    else:
+                        print(f"left out, because it fails without a mutant: {name}", flush=True)
+                passed_here = set(tests)
+                for module, contexts in lines.items():
+                    for line, names_there in contexts.items():
+                        for name in passed_here.intersection(names_there):
+                            tests[name].lines.setdefault(module, []).append(int(line))
+        return tests
+
+
+class Importer(importlib.abc.MetaPathFinder):
+    """Lets a mutant be imported in the place of its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        self.name = ".".join(mutant.path.relative_to(CHECKOUT).with_suffix("").parts)
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> Any:
+        """Find the one module."""
+        if name != self.name:
+            return None
+        code = self.mutant.code
+
+        class Loader(importlib.machinery.SourceFileLoader):
+            def get_code(self, fullname: str) -> CodeType:
+                return code
+
+        place = str(self.mutant.path)
+        return importlib.util.spec_from_file_location(name, place, loader=Loader(name, place))
+
+
+def chosen_for(mutant: Mutant, tests: dict[str, Test], *, anywhere: bool) -> list[Test]:
+    """Return the tests that reach a mutant's line, or its module, the quickest first."""
+    reached = ((test, test.lines.get(str(mutant.path))) for test in tests.values())
+    found = [test for test, lines in reached if lines and (anywhere or not set(mutant.lines).isdisjoint(lines))]
+    homes = tuple(f"tests/{home}" for home in HOMES.get(mutant.path.stem, (f"test_{mutant.path.stem}",)))
+    return sorted(found, key=lambda test: (not test.name.startswith(homes) or test.seconds > 0.2, test.seconds))
+
+
+def first_few(chosen: list[Test], killers: Counter[str], seconds: float) -> list[Test]:
+    """Return those of some tests that are likely to kill, and need no more than these seconds together.
+
+    These are the tests that killed other mutants of the same function, and then the quickest.
+    """
+    found = []
+    for test in sorted(chosen, key=lambda test: -killers[test.name]):
+        seconds -= test.seconds
+        if seconds < 0:
+            break
+        found.append(test)
+    return found
+
+
+def swap(pairs: list[tuple[CodeType, CodeType]], living: dict[Any, list[FunctionType]]) -> bool:
+    """Put a mutant's functions in the place of those that are there; return whether that can be done."""
+    for old, new in pairs:
+        for function in living.get(_place(old), ()):
+            if old.co_freevars != new.co_freevars:
+                return False
+            function.__code__ = new
+    return True
+
+
+def _place(code: CodeType) -> Any:
+    return code.co_filename, code.co_qualname, code.co_firstlineno
+
+
+def arguments(files: Iterable[str]) -> list[str]:
+    """Return pytest's command line."""
+    plain = ["-q", "-s", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return [*plain, "--rootdir", str(CHECKOUT), "-c", str(CHECKOUT / "setup.cfg"), *files]
+
+
+def in_functions(found: list[Mutant], files: list[str], options: argparse.Namespace, out: Path) -> int:
+    """Try the mutants that are functions' own, after one collection of the tests; leave what came of it in a file."""
+
+    def run(session: Session) -> None:
+        paths = [str(CHECKOUT / "retrywrap" / f"{module}.py") for module in MODULES]
+        tests = session.known(paths, options.workers, _kept(options.keep))
+        if options.keep:
+            options.keep.write_text(json.dumps(list(tests.values())))
+        living: dict[Any, list[FunctionType]] = {}
+        for each in gc.get_objects():
+            if type(each) is FunctionType and each.__code__.co_filename in paths:
+                living.setdefault(_place(each.__code__), []).append(each)
+        gc.freeze()
+
+        def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
+            for n, mutant in enumerate(found):
+                pairs = swaps(_original(mutant.path), mutant.code)
+                chosen = first_few(chosen_for(mutant, tests, anywhere=False), killers[mutant.where], options.first)
+                if pairs and chosen:
+
+                    def work(pairs: Any = pairs, chosen: Any = chosen) -> int:
+                        return session.kills(chosen) if swap(pairs, living) else 0
+
+                    yield n, 60 + 30 * sum(test.seconds for test in chosen), work
+
+        ended: dict[int, str] = {}
+        killers: dict[str, Counter[str]] = defaultdict(Counter)
+        for n, how, by in pool(jobs(), options.workers):
+            ended[n] = how
+            killers[found[n].where][by] += 1
+            if options.out and how != "killed":
+                with options.out.open("a") as file:
+                    file.write(f"# line {found[n].line} {how}\n{found[n]}\n\n")
+            if len(ended) % 100 == 0:
+                print(f"{len(ended)} mutants: {dict(Counter(ended.values()))}", flush=True)
+        out.write_text(json.dumps([ended, list(tests.values())]))
+
+    return pytest.main(arguments(files), plugins=[Session(run)])
+
+
+def _kept(path: Path | None) -> dict[str, Test]:
+    return {t[0]: Test(*t) for t in json.loads(path.read_text())} if path and path.exists() else {}
+
+
+_originals: dict[Path, CodeType] = {}
+
+
+def _original(path: Path) -> CodeType:
+    if path not in _originals:
+        _originals[path] = compile(path.read_text("utf-8"), str(path), "exec", dont_inherit=True)
+    return _originals[path]
+
+
+def imported(mutant: Mutant, chosen: list[Test]) -> int:
+    """Import a mutant in the place of its module, then the tests, and run these; return 1 as soon as one fails."""
+    sys.meta_path.insert(0, Importer(mutant))
+    status = [1]
+
+    def run(session: Session) -> None:
+        status[0] = session.kills(chosen)
+
+    signal.setitimer(signal.ITIMER_PROF, 60)
+    files = dict.fromkeys(test.name.partition("::")[0] for test in chosen)
+    # Plain, because pytest would else import all of a package that has a plugin, as this one, by itself.
+    pytest.main(["--assert=plain", *arguments([str(CHECKOUT / file) for file in files])], plugins=[Session(run)])
+    return status[0]
+
+
+def _blocks(path: Path) -> dict[str, str]:
+    """Return the mutants that a file describes, a block each, and what is said of them."""
+    found: dict[str, str] = {}
+    for block in path.read_text("utf-8").split("\n\n"):
+        lines = [line for line in block.strip("\n").splitlines() if not line.startswith("#")]
+        why = " ".join(line[2:] for line in lines if line.startswith("= "))
+        if lines:
+            found["\n".join(line for line in lines if not line.startswith("= "))] = why
+    return found
+
+
+def explained() -> dict[str, str]:
+    """Return the mutants that are right to survive, and why."""
+    return {mutant: why for mutant, why in _blocks(HERE / "explained.txt").items() if why}
+
+
+def main() -> int:
+    """Run it; return 0 where no survivor is unexplained."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("modules", nargs="*", default=list(MODULES), help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many mutants are tried at once")
+    parser.add_argument("--sample", type=int, help="try so many of each module, chosen at random")
+    parser.add_argument("--seed", type=int, default=0, help="for --sample")
+    parser.add_argument("--only", type=Path, help="try those that such a file names as --out writes")
+    parser.add_argument("--tests", nargs="*", help="files of tests; by default all that concern these modules")
+    parser.add_argument("--first", type=float, default=4, help="seconds for the first round, of few tests, per mutant")
+    parser.add_argument("--only-first", action="store_true", help="no second round, of all tests, imported anew")
+    parser.add_argument("--keep", type=Path, help="a file for what is known of the tests, to be read by the next run")
+    parser.add_argument("--out", type=Path, help="a file for the survivors that are not explained")
+    options = parser.parse_args()
+    if "retrywrap" in sys.modules:
+        raise SystemExit("the package was imported already")
+    os.environ["RETRYWRAP_PURE"] = "1"
+    os.chdir(CHECKOUT)
+    sys.path.insert(0, str(CHECKOUT))
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    import hypothesis
+
+    hypothesis.settings.register_profile("mutation", max_examples=25, derandomize=True, database=None, deadline=None)
+    hypothesis.settings.load_profile("mutation")
+
+    found: list[Mutant] = []
+    named = _blocks(options.only) if options.only else {}
+    for module in options.modules:
+        of_module = list(mutants(CHECKOUT / "retrywrap" / f"{module}.py"))
+        if options.sample is not None and options.sample < len(of_module):
+            of_module = random.Random(options.seed).sample(of_module, options.sample)
+        found += [mutant for mutant in of_module if not named or str(mutant) in named]
+    print(f"{len(found)} mutants", flush=True)
+    files = options.tests or [
+        str(path) for path in sorted((CHECKOUT / "tests").glob("test_*.py")) if not path.name.startswith(OTHERS)
+    ]
+    ended: dict[int, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "ended")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int(in_functions(found, files, options, out)))
+        os.waitpid(pid, 0)
+        first, known = json.loads(out.read_text())
+    ended = {int(n): how for n, how in first.items()}
+    if not options.only_first:
+        ended |= again(found, {test[0]: Test(*test) for test in known}, ended, options.workers)
+    return report(found, ended, options)
+
+
+def again(found: list[Mutant], tests: dict[str, Test], ended: dict[int, str], workers: int) -> dict[int, str]:
+    """Import anew, and try by all tests that reach it, each mutant that was not killed."""
+
+    def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
+        for n, mutant in enumerate(found):
+            if ended.get(n, "survived") == "survived":
+                at_import = not swaps(_original(mutant.path), mutant.code)
+                chosen = chosen_for(mutant, tests, anywhere=at_import)
+                if chosen:
+                    seconds = 200 + 30 * sum(test.seconds for test in chosen)
+                    yield n, seconds, lambda mutant=mutant, chosen=chosen: imported(mutant, chosen)
+
+    return {n: how for n, how, _ in pool(jobs(), workers)}
+
+
+def report(found: list[Mutant], ended: dict[int, str], options: argparse.Namespace) -> int:
+    """Print a line for each module and each survivor that is not explained; return the exit status."""
+    reasons = explained()
+    shown = {n: f"{mutant}" for n, mutant in enumerate(found)}
+    alive = {n for n in shown if ended.get(n, "survived") == "survived"}
+    print("module | mutants | killed | of these by time | explained | survived | score")
+    bad = 0
+    for module in options.modules:
+        own = {n for n, mutant in enumerate(found) if str(mutant.path).endswith(f"{module}.py")}
+        told = {n for n in own & alive if shown[n] in reasons}
+        late = sum(ended.get(n) == "late" for n in own)
+        killed, left = len(own - alive), len((own & alive) - told)
+        bad += left
+        score = 100 * killed / max(1, len(own) - len(told))
+        print(f"{module} | {len(own)} | {killed} | {late} | {len(told)} | {left} | {score:.1f} %")
+    survivors = [(found[n].line, shown[n]) for n in sorted(alive) if shown[n] not in reasons]
+    print("\n\n".join(f"# line {line}\n{text}" for line, text in survivors))
+    if options.out:
+        options.out.write_text("\n\n".join(f"# line {line}\n{text}" for line, text in survivors))
+    stale = [text for text in reasons if text not in {shown[n] for n in alive}]
+    if stale and options.sample is None and not options.only_first and set(options.modules) >= set(MODULES):
+        print("explained, but killed or gone:", *stale, sep="\n\n")
+        bad += len(stale)
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
