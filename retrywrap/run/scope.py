@@ -166,7 +166,8 @@ class RetryScope:
                     return
                 block.make_ready()
         finally:
-            block.left()
+            if block.stage != DONE or block._own or block._operation is not None:  # a success at once leaves nothing
+                block.left()
 
     def __aiter__(self) -> AsyncAttempts:
         block = AsyncBlock()
