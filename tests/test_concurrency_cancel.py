@@ -206,7 +206,7 @@ def test_nothing_is_kept_of_what_was_cancelled(form: Form) -> None:
         Driven(form, number)
     gc.collect()
     after = sum(isinstance(thing, ConnectionResetError | asyncio.CancelledError) for thing in gc.get_objects())
-    assert after == before
+    assert after <= before  # what other tests left may go away meanwhile
 
 
 def test_trio_cancels_at_every_checkpoint() -> None:
