@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -87,3 +88,55 @@ def test_the_hook_gets_the_context_before_each_retry(kind: str, clock: VirtualCl
 
     assert made(kind, body, max=5, interval=1, before_retry=ahook if kind == "async" else hook)() == "ok"
     assert heard == [(RetryContext, 1), (RetryContext, 2), (RetryContext, 3)]
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("parameters", [{}, {"timeout": 60}], ids=repr)
+@pytest.mark.parametrize(
+    ("before", "after", "named"), [((), (), {}), ((1,), (), {}), ((), (1,), {}), ((), (), {"a": 1}), ((), (), {"z": 1})]
+)
+@pytest.mark.parametrize("as_keyword", [False, True])
+def test_one_used_up_argument_is_enough(
+    kind: str,
+    parameters: dict[str, Any],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    named: dict[str, int],
+    as_keyword: bool,
+) -> None:
+    """Wherever it stands among others, and however simple the policy is that would retry at once."""
+    attempts: list[int] = []
+
+    def body(*args: Any, **named: Any) -> None:
+        attempts.append(1)
+        next(each for each in (*args, *named.values()) if not isinstance(each, int)).__next__()
+        raise ConnectionResetError("gone")
+
+    items = (n for n in range(9))
+    call = made(kind, body, max=5, interval=0, **parameters)
+    with pytest.raises(ConnectionResetError) as caught:
+        call(*before, *after, **{"m": items}, **named) if as_keyword else call(*before, items, *after, **named)
+    assert "is a one-shot generator, which a retry would see used up" in caught.value.__notes__[-1]
+    assert attempts == [1]
+
+
+class SilentError(OSError):
+    """Says the same whatever its number is."""
+
+    def __str__(self) -> str:
+        return "something went wrong"
+
+
+def test_errors_that_say_the_same_are_told_apart_by_their_number() -> None:
+    """One that may pass is retried at once; one that will not, of the same class and text, is not, in either order."""
+    for number, attempts in ((errno.ECONNRESET, 3), (errno.ENOENT, 1), (errno.ECONNRESET, 3)):
+        made_calls: list[int] = []
+
+        @with_retry(max=2, interval=0)
+        def operation(number: int = number, made_calls: list[int] = made_calls) -> None:
+            made_calls.append(1)
+            raise SilentError(number, "x")
+
+        with pytest.raises(SilentError):
+            operation()
+        assert len(made_calls) == attempts
