@@ -196,11 +196,11 @@ def first_few(chosen: list[Test], killers: Counter[str], seconds: float) -> list
 
 def swap(pairs: list[tuple[CodeType, CodeType]], living: dict[Any, list[FunctionType]]) -> bool:
     """Put a mutant's functions in the place of those that are there; return whether that can be done."""
-    for old, new in pairs:
-        for function in living.get(_place(old), ()):
-            if old.co_freevars != new.co_freevars:
-                return False
-            function.__code__ = new
+    found = [(function, old, new) for old, new in pairs for function in living.get(_place(old), ())]
+    if not found or any(old.co_freevars != new.co_freevars for _, old, new in found):
+        return False
+    for function, _, new in found:
+        function.__code__ = new
     return True
 
 
@@ -222,6 +222,8 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
         tests = session.known(paths, options.workers, _kept(options.keep))
         if options.keep:
             options.keep.write_text(json.dumps(list(tests.values())))
+        for module in MODULES:  # some load at the first decoration
+            importlib.import_module(f"retrywrap.{module.replace('/', '.')}")
         living: dict[Any, list[FunctionType]] = {}
         for each in gc.get_objects():
             if type(each) is FunctionType and each.__code__.co_filename in paths:
