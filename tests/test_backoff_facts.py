@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from retrywrap import decorrelated, exponential, fibonacci, fixed, linear
-from retrywrap.decide.backoff import HINT_SLACK, Backoff, as_backoff, clamp_hint
+from retrywrap.decide.backoff import HINT_SLACK, Backoff, as_backoff, check_wait, clamp_hint
 
 
 def test_defaults() -> None:
@@ -92,3 +93,24 @@ def test_a_wrong_interval_is_named(value: Any) -> None:
         as_backoff(value)
     with pytest.raises(TypeError, match=r"^pause must be "):
         as_backoff(value, "pause")
+
+
+def test_equal_numbers_do_not_make_equal_backoffs() -> None:
+    """Two waits of a second are not waits of two seconds; and nothing else is a backoff."""
+    assert fixed(1).take(2) != fixed(1) * 2
+    assert hash(fixed(1).take(2)) != hash(fixed(1) * 2)
+    assert fixed(1).__eq__(1.0) is NotImplemented
+    assert fixed(1).__mul__("2") is NotImplemented  # type: ignore[operator]  # the test's point
+
+
+def test_what_cannot_be_is_shown() -> None:
+    """Each message shows the value; where a user's own iterable is to blame, its error has no other behind it."""
+    assert next(iter(fixed(1).take(sys.maxsize))) == 1.0
+    with pytest.raises(ValueError, match=rf"^retries must be between 0 and {sys.maxsize}; got -1$"):
+        fixed(1).take(-1)
+    with pytest.raises(AttributeError, match=r"instead of changing fixed\(1\)$"):
+        del fixed(1)._kind
+    with pytest.raises(ValueError, match=r"^a wait must be .*; got 'soon'$") as caught:
+        check_wait("soon")
+    assert caught.value.__suppress_context__
+    assert repr(fixed(1e16)) == "fixed(1e+16)"
