@@ -475,6 +475,8 @@ def test_a_shutdown_by_a_listener_ends_it() -> None:
     assert (mine.stats().errors, mine.stats().cancelled) == (1, 1)
 
 
+# Where it falls in a finalizer or in a callback of a weak reference, Python says so and goes on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_ends_an_endless_one() -> None:
     """Signals are looked at between attempts of a function that is no Python code."""
 

@@ -330,6 +330,8 @@ def main() -> int:
     named = _blocks(options.only) if options.only else {}
     for module in options.modules:
         of_module = list(mutants(CHECKOUT / "retrywrap" / f"{module}.py"))
+        if not of_module:
+            raise SystemExit(f"no mutants of {module} were found")
         if options.sample is not None and options.sample < len(of_module):
             of_module = random.Random(options.seed).sample(of_module, options.sample)
         found += [mutant for mutant in of_module if not named or str(mutant) in named]
