@@ -29,7 +29,7 @@ from retrywrap.decide.backoff import (
     fixed,
     linear,
 )
-from retrywrap.decide.checks import shown
+from retrywrap.decide.checks import shown, shown_path
 
 LARGEST = sys.float_info.max
 JUST_UNDER_ONE = math.nextafter(1.0, 0.0)
@@ -417,6 +417,17 @@ def test_a_refused_value_is_shown_bounded() -> None:
     assert len(str(caught.value)) < 300
     assert shown(Hostile()) == f"<{Hostile.__qualname__}>"
     assert shown("x" * 100) == "'" + "x" * 78 + "…"
+
+
+def test_a_path_is_shown_whole() -> None:
+    """Its end tells most; one that fails when it is asked for its text is told by its class."""
+
+    class Hostile:
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    assert shown_path("/" + "x" * 100) == "'/" + "x" * 100 + "'"
+    assert shown_path(Hostile()) == f"<{Hostile.__qualname__}>"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_log_on_a_full_disk(on_small_disk: Callable[..., None]) -> None:
         lines = whole_lines(place / "logs")
         assert len(lines) < 15 + 20 + 3  # a few went into the room that was left in the file's last block
         lost = 15 + 60 + 3 - len(lines)
-        assert warned.texts[1:] == [f"the error log {place}/logs is written again; {lost} lines were lost"]
+        assert warned.texts[1:] == [f"the error log '{place}/logs' is written again; {lost} lines were lost"]
         assert registry.error_count == 15 + 60 + 3
 
     on_small_disk(story)

@@ -36,3 +36,8 @@ def test_each_promise_names_a_test() -> None:
     promises = [line for line in section.splitlines() if line.startswith("| ")][1:]
     assert len(promises) > 15
     assert [row for row in promises if "::test" not in row and "::Test" not in row] == []
+
+
+def test_nothing_waits_to_be_filled_in() -> None:
+    """No line is a word in capitals alone."""
+    assert re.findall(r"^[A-Z]+$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE) == []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retrywrap.classifiers.redact import safe_text
 from retrywrap.cli.picture import format_seconds
 from retrywrap.cli.usage import UsageError
+from retrywrap.decide.checks import shown_path
 
 if TYPE_CHECKING:
     from retrywrap.cli.plan import Outline
@@ -60,7 +60,7 @@ def write(path: str, kind: str, outline: Outline, title: str, timeout: float | N
     from retrywrap.run.atomic import replace_file
 
     if not outline.points:
-        raise UsageError(f"--{kind} {safe_text(repr(path))}: there is no retry to draw")
+        raise UsageError(f"--{kind} {shown_path(path)}: there is no retry to draw")
     picture = io.BytesIO()
     with require().rc_context(_STYLE):
         figure = _figure(outline, title, timeout)
@@ -69,7 +69,7 @@ def write(path: str, kind: str, outline: Outline, title: str, timeout: float | N
         replace_file(path, picture.getvalue())
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"--{kind} {safe_text(repr(path))} cannot be written: {getattr(error, 'strerror', None) or error}"
+            f"--{kind} {shown_path(path)} cannot be written: {getattr(error, 'strerror', None) or error}"
         ) from error
 
 

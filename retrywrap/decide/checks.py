@@ -21,6 +21,7 @@ __all__ = [
     "check_seconds",
     "is_timedelta",
     "shown",
+    "shown_path",
     "shown_seconds",
 ]
 
@@ -36,6 +37,16 @@ def shown(value: object) -> str:
     except Exception:  # a repr that raises, or an interpreter at its end, must not hide the message that needs it
         text = f"<{type_name(type(value))}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def shown_path(path: object) -> str:
+    """Return a path for a message, whole, since its end tells most: redacted, on one line, and never raising."""
+    try:
+        with importing:
+            from retrywrap.classifiers.redact import safe_text
+        return safe_text(repr(str(path)))
+    except Exception:  # as above
+        return shown(path)
 
 
 def check_name(value: object, name: str = "name") -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from retrywrap.decide.checks import check_seconds, shown
+from retrywrap.decide.checks import check_seconds, shown, shown_path
 from retrywrap.locks import importing, new_lock
 from retrywrap.record.logfile import LogFile, create, format_line, log_files, open_plain, try_lock
 
@@ -92,13 +92,13 @@ class ErrorLog:
                 self.dropped += 1
                 if not self._lost:
                     problem = f"{type(error).__name__}: {error.strerror}"
-                    news = f"the error log {shown(self.path)} cannot be written, lines are lost: {problem}"
+                    news = f"the error log {shown_path(self.path)} cannot be written, lines are lost: {problem}"
                 self._lost += 1
                 written = False
             else:
                 self.written += 1
                 if self._lost:
-                    news = f"the error log {shown(self.path)} is written again; {self._lost} lines were lost"
+                    news = f"the error log {shown_path(self.path)} is written again; {self._lost} lines were lost"
                 self._lost = 0
                 written = True
         if news:  # not under the lock: a logging handler may wait for a thread that has an error to write
