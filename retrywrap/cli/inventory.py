@@ -64,14 +64,22 @@ def _check_name(name: str) -> None:
     """Say how a module is named, where it is not."""
     if all(part.isidentifier() for part in name.split(".")) and not os.path.isfile(name):
         return
-    path = os.path.relpath(name or os.curdir)
+    try:
+        hint = _module_at(name)
+    except ValueError:  # no path can be of such a name, nor can it be shown
+        hint = ""
+    example = hint or "app, or app.storage"
+    raise UsageError(f"MODULE must be a module's name, as one imports it: {example}; got {shown(name)}")
+
+
+def _module_at(path: str) -> str:
+    """Return the names of the modules that a path means; an empty text where there are none."""
+    path = os.path.relpath(path or os.curdir)
     dotted = path.removesuffix(".py").removesuffix(f"{os.sep}__init__").replace(os.sep, ".")
     if all(part.isidentifier() for part in dotted.split(".")):
-        hint = dotted
-    else:
-        found = sorted(each.name for each in pkgutil.iter_modules([path]) if each.name != "setup")
-        hint = ", ".join(found[:5]) + (", …" if len(found) > 5 else "") or "app, or app.storage"
-    raise UsageError(f"MODULE must be a module's name, as one imports it: {hint}; got {shown(name)}")
+        return dotted
+    found = sorted(each.name for each in pkgutil.iter_modules([path]) if each.name != "setup")
+    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
 
 
 def _print(found: list[Site], name: str, broken: int) -> None:

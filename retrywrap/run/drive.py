@@ -186,8 +186,8 @@ class Operation:
                 if context.attempts > 1:
                     forget_stale_traceback(error)
                 self._publish(event)
-        except BaseException as stop:
-            self.cut_short(stop)
+        except BaseException:
+            self.cut_short()
             raise
         if event.reason is not None:
             self._let_out(error, event)
@@ -249,8 +249,8 @@ class Operation:
             if event is None:
                 return None
             self._publish(event)
-        except BaseException as stop:
-            self.cut_short(stop)
+        except BaseException:
+            self.cut_short()
             raise
         if event.reason is StopReason.RECOVERED:
             return None
@@ -279,13 +279,13 @@ class Operation:
         """Publish the end by something that is no `Exception`."""
         self._publish(self.context.interrupted(self.clock.now(), during_attempt=during_attempt))
 
-    def cut_short(self, stop: BaseException) -> None:
-        """Publish the end by what came out between two steps of ours, unless it is an `Exception`.
+    def cut_short(self) -> None:
+        """Publish the end by what came out between two steps of ours, or out of a clock's wait.
 
         Only where something was told of the operation already, and not its end: Ctrl-C in the midst of the telling of
         that brings no second one.
         """
-        if self.is_open and not isinstance(stop, Exception):
+        if self.is_open:
             self.interrupted(during_attempt=False)
 
     def _publish(self, event: RetryEvent) -> None:
@@ -358,8 +358,8 @@ def pause(operation: Operation, event: RetryEvent | None, error: Exception | Non
                 report_once(_BLOCKS, _BLOCKS.format(operation.spec.name, shown_seconds(event.wait)), error=False)
             operation.clock.sleep(event.wait, operation.limits)
         return operation.resume(error, result)
-    except BaseException as stop:
-        operation.cut_short(stop)
+    except BaseException:
+        operation.cut_short()
         raise
 
 
@@ -373,8 +373,8 @@ async def apause(
         if event.wait > 0:
             await operation.clock.asleep(event.wait, operation.limits)
         return operation.resume(error, result)
-    except BaseException as stop:
-        operation.cut_short(stop)
+    except BaseException:
+        operation.cut_short()
         raise
 
 
@@ -420,8 +420,8 @@ def retry(operation: Operation, call: Callable[..., Any], arguments: tuple[Any, 
                 return retried_later(operation, result, call, arguments, named)
             if not pause(operation, operation.returned(result, judge(result), arguments, named), None, result):
                 return result
-    except BaseException as stop:
-        operation.cut_short(stop)
+    except BaseException:
+        operation.cut_short()
         raise
 
 
@@ -484,6 +484,6 @@ async def aretry(
                 raise
             if not await apause(operation, operation.returned(result, judge(result), arguments, named), None, result):
                 return result
-    except BaseException as stop:
-        operation.cut_short(stop)
+    except BaseException:
+        operation.cut_short()
         raise

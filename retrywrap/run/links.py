@@ -51,8 +51,8 @@ def _later_failure(
         drive.forget_stale_traceback(error, sys._getframe().f_back)
         operation = Operation.taken_over(spec, so_far)
         return operation if drive.pause(operation, operation.failed(error, arguments, named), error) else None
-    except BaseException as stop:
-        (operation or Operation.taken_over(spec, so_far)).cut_short(stop)
+    except BaseException:
+        (operation or Operation.taken_over(spec, so_far)).cut_short()
         raise
 
 
@@ -61,8 +61,8 @@ def _later_awaitable(
 ) -> Any:
     try:
         return drive.retried_later(Operation.taken_over(spec, so_far), result, wrapped, arguments, named)
-    except BaseException as stop:
-        Operation.taken_over(spec, so_far).cut_short(stop)
+    except BaseException:
+        Operation.taken_over(spec, so_far).cut_short()
         raise
 
 
