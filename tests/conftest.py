@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from retrywrap import testing
+from retrywrap.record import hooks
 
 # A shell starts what runs in its background with these ignored, which programs inherit; handlers they do not inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,10 +25,12 @@ settings.load_profile("suite")
 
 @pytest.fixture(autouse=True)
 def _clean_state() -> Iterator[None]:
-    """Registry, configuration, listeners, named budgets and shutdown are as in a fresh process, before and after."""
+    """Registry, configuration, named budgets and shutdown are as in a fresh process, and nobody is left who listens."""
     testing.reset()
+    listeners = hooks._subscriptions
     yield
     testing.reset()
+    assert hooks._subscriptions == listeners, "a test left a listener behind, which hears of all later tests"
 
 
 @pytest.fixture

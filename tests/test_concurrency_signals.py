@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import functools
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -119,9 +120,10 @@ def test_a_timer_interrupts_operations() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_thread_is_interrupted_by_another() -> None:
+def test_a_thread_is_interrupted_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """By `PyThreadState_SetAsyncExc`, as debuggers do it: again and again, since what comes in a finalizer is lost."""
     configure(events=False)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # as pytest's own may be interrupted, and fails
     for _ in range(20 * ROUNDS):
         endless = Endless()
         thread = threading.Thread(target=endless, daemon=True)

@@ -226,8 +226,9 @@ def test_what_is_recorded_by_hand_is_an_event(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "importing", importing)
     monkeypatch.setattr(module, "wall_clock", lambda: 1234.5)
     heard: list[RetryEvent] = []
-    subscribe(heard.append)
+    end = subscribe(heard.append)
     Registry().record_error(-6, "down", "op")
+    end()
     assert heard == [
         RetryEvent(
             name="error.recorded",
