@@ -51,7 +51,7 @@ _FOLDER = Path(tempfile.mkdtemp(prefix="fuzzing-"))
 def redact(data: bytes) -> None:
     """A secret in one of the known forms, before and after any text: one line, without the secret."""
     first, second = data[:1], data[1:2]
-    around, form = data[2:].decode("utf-8", "surrogatepass"), FORMS[ord(first or b"\0") % len(FORMS)]
+    around, form = data[2:].decode("utf-8", "surrogatepass"), list(FORMS)[ord(first or b"\0") % len(FORMS)]
     cut = ord(second or b"\0") * len(around) // 256
     line = safe_text(f"{around[:cut]} {form.format(_SECRET, _SECRET)} {around[cut:]}")
     assert is_one_line(line)

@@ -51,13 +51,21 @@ _NAMES = (
     r"|(?:api|access|account|private|encryption|shared|secret|signing|master|subscription|functions)[-_ ]?key"
     r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
 )
-_IS = r"(?:\\{0,3}[\"']?\s{0,40}(?:=>?|:|>|%3d)|[\"'],)\s{0,40}"
+_IS = r"(?:\\{0,3}[\"']?\s{0,40}(?:=>?|:|>|%3d)|\\{0,3}[\"'],)\s{0,40}"
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
 _QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
+_INNER = r"(?<=\w)[\"'](?=\w)"  # a quote within a word delimits nothing
 # In lists such as Password=two words;Port=1, a value ends with the semicolon. ODBC and JSON have braces.
-_LISTED = r"(?:(?<==)|(?<==\s))[^;=\n\"'{]+(?=;\s{0,3}[\w ]{1,40}=)"
-_VALUE = rf"(?:{_QUOTED}|{_LISTED}|\{{(?:[^}}]|\}}\}})*+\}}?|\[[^\]]*+\]?|\S+)"
+_LISTED = rf"(?:(?<==)|(?<==\s))(?:[^;=\n\"'{{]|{_INNER})+(?=;\s{{0,3}}[\w ]{{1,40}}=)"
+# Where blanks separate the pairs, as for libpq, on command lines and in queries, a semicolon is part of the value.
+_BEFORE = r"[='?&#-](?:(?<==)[^\s;=]{1,200}+\s{1,3}|(?<=')\s{1,3}|(?<=[?&#])|(?<![\w-]-)(?<=-)-?)[\w-]{0,30}"
+_TWO_WORDS = r"(?:application|connect(?:ion)?|current|data|initial|integrated|packet|persist|user|workstation)\s"
+_BLANKS = rf"(?<==)[^\s\"'{{\[*]\S{{0,200}};(?!{_TWO_WORDS})[^\s;]{{1,200}}+(?=\s{{1,3}}\w{{1,40}}=)"
+_ESCAPED = r"\\{1,3}[\"'][^\\\n]*+\S*"  # quoted within a text that was quoted itself
+_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|\{{(?:[^}}]|\}}\}})*+\}}?|\[[^\]]*+\]?|\S+)"
+_USER = r"(?:[^\s/?#:\"<>]|\"(?=\w))"
+_JOINT = r"[\"'][\]}),:]{1,5}[\[{(\"']"  # what stands between two texts of a list in JSON
 _PATTERNS = (
     (
         r"-----BEGIN [A-Z\d ]{0,40}PRIVATE KEY[A-Z ]{0,20}-----.*?"
@@ -66,18 +74,26 @@ _PATTERNS = (
     ),
     (r"\[parameters: [^\n]*", f"[parameters: {_MASK}]"),
     (r"(?i:(row contains )\().*", rf"\g<1>({_MASK})"),
-    # A colon and a number before the next slash are a port; everything else up to the last @ may be the password.
-    (r"://(?:[^\s/?#@:\"'<>]*+:(?!\d{1,5}[/?#])[^\s\"'<>]*|[^\s/?#@:\"'<>]+)@", f"://{_MASK}@"),
-    (r"(?i:(jdbc:oracle:\w{1,10}:[^\s/@]{1,128}/)[^\s@]{1,200}(?=@))", rf"\g<1>{_MASK}"),
-    (r":[^\s:@/\"']{1,200}@(?=[\w\[(])", f":{_MASK}@"),
+    # Before URLs: in such as jdbc:sqlserver://h;password=p@q, a URL's password would seem to end at the @.
+    (
+        rf"(?i:(;\s{{0,3}}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{])(?:[^;\n\"']|{_INNER})+(?:[\"'][^\s;]*+)?)",
+        rf"\g<1>{_MASK}",
+    ),
+    # A colon and a number before what ends a URL's host are a port; all else up to the last @ may be the password.
+    (rf"://(?:{_USER}*+:(?!\d{{1,5}}(?:[/?#<>;]|{_JOINT}))\S*|{_USER}+)@", f"://{_MASK}@"),
+    (r"(?i:(jdbc:oracle:\w{1,10}:[^\s/@]{1,128}/)\S{1,200}(?=@))", rf"\g<1>{_MASK}"),
+    # In Go's names of data sources, a password may hold anything; the address in parentheses tells where it ended.
+    (r":(?!//)(?=[^\s(]{1,200}+\()\S{1,200}@(?=\w[\w+-]{0,20}\([^()\s]{0,200}\)/)", f":{_MASK}@"),
+    (r":[^\s/]{1,200}+(?<=@)(?=/\w)", f":{_MASK}@"),
+    (rf":(?=[^\s:/]{{1,200}}@)(?:[^\s:/\"']|{_INNER}){{1,200}}@(?=[\w\[(])", f":{_MASK}@"),
     (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
     (r"\b((?i:bearer|basic)\s{1,3})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
-    (rf"(?i:(;\s{{0,3}}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{])[^;\n\"']+)", rf"\g<1>{_MASK}"),
+    (rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{\[])\S+)", rf"\g<1>{_MASK}"),
     (rf"(?i:({_NAMES}{_IS}){_VALUE})", rf"\g<1>{_MASK}"),
-    (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}}){_QUOTED})", rf"\g<1>{_MASK}"),
+    (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}})(?:{_QUOTED}|{_ESCAPED}))", rf"\g<1>{_MASK}"),
     (
-        r"(?i:(?<![\w-])(--?[\w-]{0,30}(?:pass|pwd|secret|token|key|auth|cred)[\w-]{0,30}[\"']?,?\s{1,3})"
-        rf"(?:{_QUOTED}|\S+))",
+        r"(?i:(?<![\w-])(--?[\w-]{0,30}(?:pass|pwd|secret|token|key|auth|cred)[\w-]{0,30}(?:\\{0,3}[\"'])?,?\s{1,3})"
+        rf"(?:{_QUOTED}|{_ESCAPED}|\S+))",
         rf"\g<1>{_MASK}",
     ),
     (
