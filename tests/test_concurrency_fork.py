@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 WORK = """
 import io, logging, sys
+from pathlib import Path
 import retrywrap
 from retrywrap import RetryBudget, configure, locks, registry, retry_scope, subscribe, with_retry
 
@@ -51,7 +52,24 @@ def all_of_it():
     errors = registry.error_count - before
     return done == ["done"] * 4 and errors == 9 and sum(event.final for event in heard) == 4
 
-assert all_of_it()
+def logged():
+    "Fail with a message of one's own; say whether the error log has its line, whole, and lost none."
+    mark = f"mark {os.getpid()} {time.monotonic_ns()}"
+    @with_retry(max=0)
+    def fail():
+        raise ConnectionResetError(mark)
+    try:
+        fail()
+    except ConnectionResetError:
+        pass
+    lines = [line for path in Path(LOGS).glob("*.log") for line in path.read_text().splitlines()]
+    own = [line for line in lines if line.endswith(f": {mark}")]
+    return len(own) == 1 and own[0].startswith("[") and retrywrap.config._current().error_log.dropped == 0
+
+def child_of_its_own():
+    return all_of_it() and logged()
+
+assert child_of_its_own()
 """
 
 
@@ -82,7 +100,7 @@ for lock in list(locks._locks):
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
-    if not in_child(all_of_it):
+    if not in_child(child_of_its_own):
         wrong.append(lock)
     thread.join()
     held += 1
@@ -99,7 +117,7 @@ def test_while_all_others_fail_and_look(tmp_path: Path) -> None:
         f"""
 for work in (all_of_it, registry.snapshot, lambda: registry.record_error(-7), with_retry(Flaky(0))):
     repeat(work)
-print(all(in_child(lambda: isinstance(all_of_it(), bool)) for _ in range({10 * ROUNDS})))
+print(all(in_child(child_of_its_own) for _ in range({10 * ROUNDS})))
 over.set()
 """,
         tmp_path,
@@ -122,7 +140,7 @@ threads = [threading.Thread(target=wait, args=[began]) for began in waiting]
 for thread in threads: thread.start()
 for began in waiting: began.wait()
 def check():
-    fine = all_of_it()
+    fine = child_of_its_own()
     retrywrap.shutdown()
     sys.exit(0 if fine else 1)
 child = os.fork()
@@ -152,7 +170,7 @@ end = subscribe(listen)
 thread = threading.Thread(target=with_retry(max=3, interval=0)(Flaky()))
 thread.start()
 entered.wait()
-print(in_child(all_of_it))
+print(in_child(child_of_its_own))
 leave.set()
 thread.join()
 """,
@@ -185,7 +203,7 @@ hook = fork if where == "before_retry" else None
 result = with_retry(max=3, interval=0, registry=mine, before_retry=hook)(function)()
 fine = result == "done" and mine.stats()[:2] == (2, 2) and mine.stats().recovered == 1
 if children == [0]:
-    os._exit(0 if fine and all_of_it() else 1)
+    os._exit(0 if fine and child_of_its_own() else 1)
 print(fine, os.waitpid(children[0], 0)[1])
 """,
         tmp_path,
