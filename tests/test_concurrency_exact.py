@@ -169,7 +169,12 @@ def test_tasks_in_several_threads(policy: dict[str, Any], clock: VirtualClock) -
 
     told(ledger, run)
     ledger.check(
-        [(thread + number + run) % (MAX + 2) for thread in range(4) for number in range(TASKS) for run in range(rounds)],
+        [
+            (thread + number + run) % (MAX + 2)
+            for thread in range(4)
+            for number in range(TASKS)
+            for run in range(rounds)
+        ],
         heard=True,
     )
 
