@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,15 @@ from retrywrap.run.ambient import ambient
 CAPACITY = 1000.0
 
 
+async def pause() -> None:
+    """Suspend oneself once, in a task of asyncio or of trio."""
+    if asyncio._get_running_loop() is not None:
+        await asyncio.sleep(0)
+    else:
+        trio: Any = sys.modules["trio"]
+        await trio.lowlevel.checkpoint()
+
+
 class Flaky:
     """A coroutine function that suspends itself before and after what it does, and fails so many times."""
 
@@ -27,11 +37,11 @@ class Flaky:
         self.left = failures
 
     async def __call__(self) -> str:
-        await asyncio.sleep(0)
+        await pause()
         if self.left > 0:
             self.left -= 1
             raise ConnectionResetError("gone")
-        await asyncio.sleep(0)
+        await pause()
         return "done"
 
 
@@ -40,7 +50,7 @@ Form = Callable[[Registry, RetryBudget], Awaitable[Any]]
 
 async def prepare(_: object) -> None:
     """Be a ``before_retry`` that suspends itself."""
-    await asyncio.sleep(0)
+    await pause()
 
 
 def decorated(registry: Registry, budget: RetryBudget) -> Awaitable[Any]:
@@ -163,22 +173,59 @@ def test_at_every_await(form: Form) -> None:
     assert interruptible(form) == awaits
 
 
+@types.coroutine
+def counted(awaited: Awaitable[Any], suspensions: list[object]) -> Any:
+    """Await something, and add to a list what it waits for each time that it suspends itself."""
+    steps, error = awaited.__await__(), None
+    while True:
+        try:
+            given = next(steps) if error is None else steps.throw(error)  # type: ignore[call-overload,attr-defined]
+        except StopIteration as stop:
+            return stop.value
+        suspensions.append(given)
+        error = None
+        try:
+            yield given
+        except BaseException as thrown:
+            error = thrown
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_task_is_cancelled_at_every_turn(form: Form) -> None:
-    """The same by `asyncio.Task.cancel`, after each number of turns of the event loop; the loop is left clean.
+    """The same by `asyncio.Task.cancel`, at each turn that finds the task elsewhere; the loop is left clean.
 
-    From the first on: an awaitable that never began to run has no say in its end.
+    Elsewhere: suspended once more, or with what it waits for at hand while it did not go on yet. From the first on: an
+    awaitable that never began to run has no say in its end.
     """
     configure(events=False)
 
-    async def main(turns: int) -> bool:
+    async def main(number: int) -> int:
         registry, budget = Registry(), RetryBudget(capacity=CAPACITY)
-        task = asyncio.ensure_future(form(registry, budget))
-        for _ in range(turns):
-            await asyncio.sleep(0.0002 if turns > 12 else 0)
-        if task.done():
-            return False
-        task.cancel()
+        suspensions: list[Any] = []
+        found: list[object] = []
+        loop = asyncio.get_running_loop()
+
+        async def run() -> Any:
+            return await counted(form(registry, budget), suspensions)
+
+        def turn() -> None:
+            if task.done():
+                return
+            state = len(suspensions), suspensions[-1] is not None and suspensions[-1].done()
+            if state not in found:
+                found.append(state)
+            if len(found) == number:
+                task.cancel()
+            else:
+                loop.call_soon(turn)
+
+        task = asyncio.ensure_future(run())
+        loop.call_soon(turn)
+        if not number:
+            assert await task == "done"
+            assert [count for count, done in found if not done] == [*range(1, awaits + 1)]  # type: ignore[misc]
+            assert any(done for _, done in found) or not any(suspensions)  # type: ignore[misc]
+            return len(found)
         with pytest.raises(asyncio.CancelledError):
             await task
         stats = registry.stats()
@@ -186,12 +233,11 @@ def test_a_task_is_cancelled_at_every_turn(form: Form) -> None:
         assert stats.recovered == stats.exhausted == 0
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert await form(registry, budget) == "done"
-        return True
+        return number
 
-    turns = 1
-    while asyncio.run(main(turns)) and turns < 200:
-        turns += 1
-    assert turns > 3
+    awaits = interruptible(form)
+    for number in range(1, asyncio.run(main(0)) + 1):
+        asyncio.run(main(number))
     assert PROCESS._wakers == set()
 
 
@@ -209,56 +255,44 @@ def test_nothing_is_kept_of_what_was_cancelled(form: Form) -> None:
     assert after <= before  # what other tests left may go away meanwhile
 
 
-def test_trio_cancels_at_every_checkpoint() -> None:
-    """A cancel scope that is cancelled after so many checkpoints of another task."""
+@pytest.mark.parametrize("form", FORMS)
+def test_trio_cancels_at_every_checkpoint(form: Form) -> None:
+    """A cancel scope that is cancelled where each step of the task in it has ended."""
     trio: Any = pytest.importorskip("trio")
     configure(events=False)
 
-    class Flaky3:
-        left = 2
+    class Cancelling(trio.abc.Instrument):  # type: ignore[misc]
+        def __init__(self, number: int) -> None:
+            self.number, self.steps = number, 0
+            self.task: Any = None
+            self.scope = trio.CancelScope()
 
-        async def __call__(self) -> str:
-            await trio.lowlevel.checkpoint()
-            if self.left:
-                self.left -= 1
-                raise ConnectionResetError("gone")
-            await trio.lowlevel.checkpoint()
-            return "done"
+        def after_task_step(self, task: Any) -> None:
+            if task is self.task:
+                self.steps += 1
+                if self.steps == self.number:
+                    self.scope.cancel()
 
-    async def once(form: str, registry: Registry) -> str:
-        asked: Any = {"max": 3, "interval": 0.001, "registry": registry, "attempt_timeout": 30, "timeout": 60}
-        if form == "decorated":
-            result: str = await with_retry(**asked)(Flaky3())()
-            return result
-        flaky, answer = Flaky3(), ""
-        async for attempt in retry_scope(**asked):
-            async with attempt:
-                answer = await flaky()
-        return answer
-
-    async def main(form: str, turns: int) -> bool:
-        registry = Registry()
-        results: list[str] = []
-        async with trio.open_nursery() as nursery:
-
-            async def run() -> None:
-                results.append(await once(form, registry))
-
-            nursery.start_soon(run)
-            for _ in range(turns):
-                await trio.sleep(0.0003)
-            nursery.cancel_scope.cancel()
+    async def main(number: int) -> int:
+        registry, budget = Registry(), RetryBudget(capacity=CAPACITY)
+        instrument, result = Cancelling(number), None
+        trio.lowlevel.add_instrument(instrument)
+        instrument.task = trio.lowlevel.current_task()
+        with instrument.scope:
+            result = await form(registry, budget)
+        instrument.task = None
         assert list(ambient.get().links()) == [PROCESS]
-        if results:
-            return False
         stats = registry.stats()
-        assert (stats.cancelled, stats.recovered) == (1 if stats.errors else 0, 0)
-        assert await once(form, registry) == "done"
-        return True
+        if number:
+            assert result is None
+            assert instrument.scope.cancelled_caught
+            assert (stats.cancelled, stats.recovered) == (1 if stats.errors else 0, 0)
+            result = await form(registry, budget)
+        assert result == "done"
+        return instrument.steps
 
-    for form in ("decorated", "block"):
-        turns = 0
-        while trio.run(main, form, turns) and turns < 200:
-            turns += 1
-        assert turns > 1
+    steps = trio.run(main, 0)
+    assert steps >= interruptible(form)
+    for number in range(1, steps + 1):
+        trio.run(main, number)
     assert PROCESS._wakers == set()
