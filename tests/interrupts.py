@@ -30,12 +30,14 @@ class Place(NamedTuple):
         function: The function's qualified name.
         line: The line.
         offset: The bytecode's.
+        begins: Whether the function did nothing yet: since it was called or, where it is a generator, since it went on.
     """
 
     file: str
     function: str
     line: int | None
     offset: int
+    begins: bool
 
 
 @functools.cache
@@ -85,7 +87,7 @@ class _Walk:
             self._looked[frame] = here if _bytes(code)[here] in _CHECKS else None
             if self.anywhere or _may_fall(code, before, here):
                 name = code.co_filename.removeprefix(_PACKAGE)
-                self.places.append(Place(name, code.co_qualname, frame.f_lineno, here))
+                self.places.append(Place(name, code.co_qualname, frame.f_lineno, here, before == -1))
                 if len(self.places) - 1 == self.at:
                     raise KeyboardInterrupt
         return self._inside
