@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk.faults import What, preloaded, python_shim
+from disk.faults import What, python_shim, shimmed
 from disk.trials import LINES, LOGS, NEW, WRITES, Record, line, trials
 
 AMOUNT = os.environ.get("DISK_FAULTS", "sample")
@@ -174,9 +174,7 @@ def test_a_fault_in_python(folder: Path, kind: str) -> None:
 def test_a_fault_in_the_system(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same where the system's library fails, beneath Python's own handling of EINTR and of its modules."""
     kinds = possible([*WRITES, *LOGS])
-    found = preloaded("trials", str(folder), AMOUNT, *kinds)
-    if found is None:
-        pytest.skip("the shim needs a C compiler and Linux")
+    found = shimmed("trials", str(folder), AMOUNT, *kinds)
     ran = subprocess.run(found[0], env=found[1], capture_output=True, text=True, timeout=1500)
     assert (ran.returncode, ran.stderr) == (0, "")
     records = [json.loads(text) for text in ran.stdout.splitlines()]
@@ -191,9 +189,7 @@ def test_a_fault_in_the_system(folder: Path, capsys: pytest.CaptureFixture[str])
 
 def test_the_shim_reaches_each_call(folder: Path) -> None:
     """The two shims see the same calls of a write, in the same order; so that neither can be idle unnoticed."""
-    found = preloaded("trials", str(folder), "none", "link")
-    if found is None:
-        pytest.skip("the shim needs a C compiler and Linux")
+    found = shimmed("trials", str(folder), "none", "link")
     ran = subprocess.run(found[0], env=found[1], capture_output=True, text=True, check=True, timeout=300)
     native = json.loads(ran.stdout)["story"]
     assert native == next(iter(trials("link", folder, python_shim, "none")))["story"]

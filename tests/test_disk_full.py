@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from disk.children import can_mount, in_child, mount_small, remount_read_only
+from disk.children import in_child, mount_small, remount_read_only, skip_without_mounts
 
 from retrywrap import configure, registry, with_retry, write_file
 from retrywrap.record.store import ErrorLog
@@ -56,8 +56,7 @@ def fill(path: Path) -> None:
 @pytest.fixture
 def on_small_disk(tmp_path: Path) -> Callable[..., None]:
     """Return a function that runs another in a child, on a file system of its own; without the right to mount: skip."""
-    if not can_mount():
-        pytest.skip("no file system may be mounted here")
+    skip_without_mounts()
     place = tmp_path / "small"
     place.mkdir()
 
