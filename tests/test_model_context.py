@@ -359,10 +359,14 @@ def policy_by(random: Random) -> dict[str, Any]:
     return given
 
 
-@given(st.randoms(use_true_random=True))
+@given(st.integers(0, 2**64 - 1))
 @examples(100)
-def test_long_walks(random: Random) -> None:
-    """The same in hundreds of steps, each of them by chance, where operations mostly go on."""
+def test_long_walks(seed: int) -> None:
+    """The same in hundreds of steps, each of them by chance, where operations mostly go on.
+
+    A failure is shown with its seed, which ``@example`` takes to walk that way again.
+    """
+    random = Random(seed)
     machine = ContextMachine()
     scopes = [(random.choice([None, 0, 2, 5]), random.choice([None, None, 8.0]), random.choice([None, 0, 1]))] * 2
     policies = [policy_by(random) for _ in range(6)]
