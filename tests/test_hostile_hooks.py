@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -127,6 +128,28 @@ def raising(kind: type[BaseException]) -> Callable[..., Any]:
     return hook
 
 
+Form = Callable[..., Callable[[], Any]]
+
+
+def function(operation: Flaky, **policy: Any) -> Callable[[], Any]:
+    """Decorate an operation as it is."""
+    return with_retry(**policy)(operation)
+
+
+def coroutine(operation: Flaky, **policy: Any) -> Callable[[], Any]:
+    """Decorate it as a coroutine function; return what runs that in a loop of its own."""
+
+    @with_retry(**policy)
+    async def decorated() -> str:
+        await asyncio.sleep(0)
+        return operation()
+
+    return lambda: asyncio.run(decorated())
+
+
+in_both_forms = pytest.mark.parametrize("form", [function, coroutine])
+
+
 def _listening(hook: Callable[..., Any]) -> Callable[[], None]:
     """Subscribe a hook, log to it, and let structlog process by it; return what ends that."""
     handler, logger = Handler(hook), logging.getLogger("retrywrap")
@@ -140,15 +163,16 @@ def _listening(hook: Callable[..., Any]) -> Callable[[], None]:
     return undo
 
 
+@in_both_forms
 @pytest.mark.parametrize("interval", [0, 1], ids=["at once", "waiting"])
 @pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_hook_that_raises_changes_no_outcome(
-    clock: VirtualClock, name: str, kind: type[BaseException], interval: int
+    clock: VirtualClock, name: str, kind: type[BaseException], interval: int, form: Form
 ) -> None:
     """What is an `Exception` stays inside; what ends a program comes out of it."""
     operation = Flaky(2)
-    decorated = with_retry(**{"max": 3, "interval": interval, **HOOKS[name](raising(kind))})(operation)
+    decorated = form(operation, **{"max": 3, "interval": interval, **HOOKS[name](raising(kind))})
     if kind in ERRORS:
         assert decorated() == "done"
     else:
@@ -156,27 +180,29 @@ def test_a_hook_that_raises_changes_no_outcome(
     assert registry.stats().exhausted == 0
 
 
+@in_both_forms
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("name", ENDING)
 def test_a_hook_that_is_needed_and_fails_ends_it_with_its_own_error(
-    clock: VirtualClock, name: str, kind: type[BaseException]
+    clock: VirtualClock, name: str, kind: type[BaseException], form: Form
 ) -> None:
     """The first failure's error is what comes out, not the hook's."""
     operation = Flaky(2)
-    error = raised_by(with_retry(**{"max": 3, **ENDING[name](raising(kind))})(operation))
+    error = raised_by(form(operation, **{"max": 3, **ENDING[name](raising(kind))}))
     assert error is operation.raised[0]
     assert len(error.__notes__) == 1
 
 
+@in_both_forms
 @pytest.mark.parametrize("interval", [0, 1], ids=["at once", "waiting"])
 @pytest.mark.parametrize("kind", EVERY)
 def test_a_listener_or_handler_that_raises_changes_no_outcome(
-    clock: VirtualClock, kind: type[BaseException], interval: int
+    clock: VirtualClock, kind: type[BaseException], interval: int, form: Form
 ) -> None:
     """Whether it was subscribed or stands in the standard library's logging."""
     undo = _listening(raising(kind))
     try:
-        ended = raised_by(with_retry(max=3, interval=interval)(Flaky(2)))
+        ended = raised_by(form(Flaky(2), max=3, interval=interval))
     finally:
         undo()
     assert type(ended) is (type(None) if kind in ERRORS else kind)
@@ -358,9 +384,10 @@ REENTERING: dict[str, Callable[[], object]] = {
 }
 
 
+@in_both_forms
 @pytest.mark.parametrize("again", REENTERING)
 @pytest.mark.parametrize("name", [*HOOKS, *ENDING, "listener", "before_retry", "results"])
-def test_hooks_may_use_retrywrap_themselves(clock: VirtualClock, name: str, again: str) -> None:
+def test_hooks_may_use_retrywrap_themselves(clock: VirtualClock, name: str, again: str, form: Form) -> None:
     """Nothing hangs, recurses without end, or raises; after a shutdown the operation ends with its own error."""
     inside: list[bool] = []
     failures: list[BaseException | None] = []
@@ -378,7 +405,7 @@ def test_hooks_may_use_retrywrap_themselves(clock: VirtualClock, name: str, agai
     operation = Flaky(2)
     try:
         parameters = makers[name](hook) if name in makers else more.get(name, {})
-        ended = raised_by(with_retry(**{"max": 3, "interval": 1, **parameters})(operation))
+        ended = raised_by(form(operation, **{"max": 3, "interval": 1, **parameters}))
     finally:
         undo()
     assert ended is None or (again == "shutdown" and any(ended is own for own in operation.raised))
