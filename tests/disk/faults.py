@@ -138,7 +138,7 @@ def preloaded(module: str, *arguments: str) -> tuple[list[str], dict[str, str]] 
 
 
 def shimmed(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """Return what `preloaded` returns; skip a test where that cannot be: not on Linux, or, outside of CI, no compiler."""
+    """Return what `preloaded` returns; skip a test not on Linux or, outside of CI, without a compiler."""
     found = preloaded(module, *arguments)
     if found is None:
         if "CI" in os.environ and sys.platform.startswith("linux"):
