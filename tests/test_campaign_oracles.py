@@ -31,10 +31,11 @@ ORACLES = """
         app.wrapping()
 
     def test_of_the_same_type():
+        app.retried.clear()
         with pytest.raises(ConnectionRefusedError):
             app.refused()
             raise ConnectionRefusedError("of the test")
-        if app.seen > 1:
+        if app.retried:
             raise ConnectionRefusedError("of the code")
 """
 
@@ -45,7 +46,7 @@ def test_the_oracles(pytester: pytest.Pytester) -> None:
     No delay: in one operation. Broke: also by a mistake in what handles the error; not by one of the same type.
     """
     app = """
-    seen = 0
+    retried = []
 
     @with_retry(max=2, interval=1)
     def inner(item): return item
@@ -106,10 +107,8 @@ def test_the_oracles(pytester: pytest.Pytester) -> None:
         except OSError:
             raise RuntimeError("wrapped")
 
-    @with_retry(max=1, interval=1)
-    def refused():
-        global seen
-        seen += 1
+    @with_retry(max=1, interval=1, before_retry=retried.append)
+    def refused(): pass
     """
     result = run(pytester, ORACLES, "--retry-inject", app=app)
     found = "\n".join(report(result))
@@ -144,10 +143,10 @@ LATE = """
         app.careful(store)
         assert store == [1]
 
-    def test_add_again(left=[4]):
-        left[0] -= 1
-        app.later(left)
-        assert left[0] > 0
+    def test_opens(opened=[0]):
+        assert opened == [0]
+        app.opens(opened)
+        opened[0] -= 1
 
     def test_async():
         import asyncio
@@ -169,7 +168,7 @@ def test_what_is_not_idempotent(pytester: pytest.Pytester) -> None:
     def careful(store): store.append(1)
 
     @with_retry(max=1, interval=1)
-    def later(left): pass
+    def opens(opened): opened[0] += 1
 
     @with_retry(max=1, interval=1)
     async def asynchronous(): return 1
@@ -184,4 +183,76 @@ def test_what_is_not_idempotent(pytester: pytest.Pytester) -> None:
     assert re.search(
         r"not idempotent 1 of 1 test app\.add .*\n.*AssertionError: .*, after its work was done twice", found
     )
-    assert found.endswith("1 not idempotent, 5 survived"), found
+    assert re.search(
+        r"broke 1 of 1 test app\.opens .*\n.*did not before: AssertionError: assert \[1\] == \[0\]: the fault", found
+    )
+    assert found.endswith("1 broke, 1 not idempotent, 4 survived"), found
+
+
+STAYS = """
+    import app
+
+    def test_a():
+        assert app.queue == []
+        try:
+            app.outer()
+        except OSError:
+            pass
+
+    def test_b():
+        app.another()
+        assert app.queue == []
+"""
+
+
+def test_a_fault_that_stays_behind(pytester: pytest.Pytester) -> None:
+    """A test that passes, and fails after a fault even without one, shows state that was left dirty: it broke.
+
+    What runs later and fails for that alone is not blamed.
+    """
+    app = """
+    queue = []
+
+    @with_retry(max=3, interval=1)
+    def outer():
+        queue.append(1)
+        inner()
+        queue.clear()
+
+    @with_retry(max=1, interval=1)
+    def inner(): pass
+
+    @with_retry(max=1, interval=1)
+    def z_another(): pass
+
+    another = z_another
+    """
+    result = run(pytester, STAYS, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert result.ret == 1
+    assert re.search(
+        r"broke 1 of 1 test app\.inner .*\ntest_it\.py::test_a: it fails without a fault now, and did not before: "
+        r"AssertionError: .*: the fault stays behind\n",
+        found,
+    ), found
+    assert re.search(
+        r"not tried - app\.z_another .*\ntest_it\.py::test_b: it fails since faults were injected into app\.inner\n",
+        found,
+    ), found
+
+
+def test_a_rerun_that_a_timeout_ended(pytester: pytest.Pytester) -> None:
+    """It hangs with an error at every call: that is no survival, though one error is survived."""
+    tests = """
+    import app, pytest
+
+    def test_it():
+        try:
+            app.load()
+        except OSError:  # as pytest-timeout ends a test
+            pytest.fail("Timeout (>1.0s) from pytest-timeout.")
+    """
+    result = run(pytester, tests, "--retry-inject", app="@with_retry(max=2, interval=1)\ndef load(): pass\n")
+    found = "\n".join(report(result))
+    assert result.ret == 1
+    assert re.search(r"broke 1 of 1 test app\.load .*\n.*Failed: Timeout .*, with an error at every call", found), found

@@ -48,7 +48,7 @@ def test_collecting_alone_runs_nothing(pytester: pytest.Pytester) -> None:
 
 
 def test_an_interrupted_campaign_says_what_it_has_found(pytester: pytest.Pytester) -> None:
-    """And how far it came."""
+    """And how far it came, and what was running."""
     tests = """
     import app
 
@@ -66,7 +66,10 @@ def test_an_interrupted_campaign_says_what_it_has_found(pytester: pytest.Pyteste
     assert result.ret == pytest.ExitCode.INTERRUPTED
     found = report(result)
     assert found[0].startswith("survived 1 of 1 test app.a")
-    assert found[1] == "not run: the campaign was interrupted: 1 of 2 functions were tried"
+    assert found[1] == (
+        "not run: the campaign was interrupted: 1 of 2 functions were tried; test_it.py::test_b was running, "
+        "with faults in app.b"
+    )
     assert found[2] == "1 survived"
 
 

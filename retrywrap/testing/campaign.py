@@ -1,9 +1,9 @@
 """``pytest --retry-inject``: each decorated function that a suite reaches is made to fail, one function per run.
 
-First the suite runs as ever, and notes which tests reach which function. Then, for each function, some of these tests
-run again, in virtual time: once with an error at every call, to see whether the retries end, and wait; once with one
-transient error at the first call, which a retry should survive; and where that went wrong, once without any error, to
-see whether the test can run again at all.
+First the suite runs as ever, and notes which tests reach which function. Then some of these tests run again, in virtual
+time: once without any error, before one is injected anywhere, to see whether they can run again at all; then, for each
+function, once with an error at every call, to see whether the retries end, and wait; once with one transient error at
+the first call, which a retry should survive; and once more without any, to see whether the fault has stayed behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from retrywrap.testing import usage
 from retrywrap.testing import verdicts as words
 from retrywrap.testing.faults import injecting
 from retrywrap.testing.rerun import Rerun, Watch, transient_error
-from retrywrap.testing.verdicts import Finding, Place, shown_error
+from retrywrap.testing.verdicts import Finding, Place, Run, shown_error
 
 __all__ = ["Campaign"]
 
@@ -34,6 +34,13 @@ class _Reached(NamedTuple):
     seconds: float
     item: pytest.Item
     calls: int
+
+
+class _Chosen(NamedTuple):
+    """The tests that are run again with faults in a function, and what came of those that cannot be."""
+
+    tests: list[_Reached]
+    found: list[tuple[str, str]]
 
 
 class Campaign:
@@ -52,6 +59,9 @@ class Campaign:
         self._reached: dict[Place, list[_Reached]] = {}
         self._not_to_run: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
+        self._controls: dict[str, Run] = {}
+        self._left_behind = ""
+        self._so_far = ""
         self._uses: list[str] = []
         self._in_call = False
         self._ran = self._deselected = 0
@@ -132,32 +142,62 @@ class Campaign:
 
     def _run_all(self) -> None:
         places = sorted(self._reached)
+        self._so_far = f"0 of {len(places)} functions were tried"
+        chosen = [self._choose(place) for place in places]
         for number, place in enumerate(places):
-            self._not_run = f"the campaign was interrupted: {number} of {len(places)} functions were tried"
-            self.findings.append(self._try(place))
+            self._so_far = f"{number} of {len(places)} functions were tried"
+            self.findings.append(self._try(place, chosen[number]))
         never = sorted({Place.of(proxy) for proxy in inventory.proxies()} - set(places))
         self.findings += [Finding(words.NEVER, place, 0, 0, self._why_never(place)) for place in never]
         self._not_run = ""
 
+    def _run(
+        self, item: pytest.Item, place: Place, make: Callable[[], Exception], most: int, *, late: bool = False
+    ) -> Run:
+        what = f"with faults in {place.operation}" if most else "without a fault"
+        self._not_run = f"the campaign was interrupted: {self._so_far}; {item.nodeid} was running, {what}"
+        return self.rerun.run(item, place, make, most, late=late)
+
     def _why_never(self, place: Place) -> str:
         return "it is called, but by no test: at import, say" if place in self._watch.policies else ""
 
-    def _try(self, place: Place) -> Finding:
-        reached = self._reached[place]
+    def _choose(self, place: Place) -> _Chosen:
+        """Run the quickest tests that reach a function without a fault, each once, until enough of them can be."""
+        chosen = _Chosen([], [])
+        if transient_error(self._watch.policies[place]) is None:
+            return chosen
+        for each in sorted(self._reached[place], key=lambda each: (each.seconds, each.item.nodeid)):
+            if each.item.nodeid in self._not_to_run:
+                continue
+            if why := self._why_not_again(place, self._control(place, each.item)):
+                chosen.found.append((words.UNTRIED, f"{each.item.nodeid}: run again, {why}"))
+            else:
+                chosen.tests.append(each)
+            if len(chosen.tests) == self.tests or len(chosen.tests) + len(chosen.found) == 3 * self.tests:
+                break
+        return chosen
+
+    def _control(self, place: Place, item: pytest.Item) -> Run:
+        if item.nodeid not in self._controls:
+            self._controls[item.nodeid] = self._run(item, place, Exception, 0)
+        return self._controls[item.nodeid]
+
+    def _why_not_again(self, place: Place, run: Run) -> str:
+        if run.error is not None:
+            return f"it fails without a fault, too: {shown_error(run.error)}"
+        if run.skipped:
+            return f"it is skipped: {run.skipped}"
+        return "" if place in run.reached else "it does not reach the function"
+
+    def _try(self, place: Place, chosen: _Chosen) -> Finding:
         policy = self._watch.policies[place]
         make = transient_error(policy)
         if make is None:
             return Finding(words.ONCE, place, 0, 0, f"no error that was tried is retried ({policy!r})")
-        found: list[tuple[str, str]] = []
-        for each in sorted(reached, key=lambda each: (each.seconds, each.item.nodeid)):
-            if each.item.nodeid not in self._not_to_run:
-                found.append(self._judge(place, make, each))
-                tried = sum(verdict != words.UNTRIED for verdict, _ in found)
-                if tried == self.tests or len(found) == 3 * self.tests:
-                    break
+        found = chosen.found + [self._judge(place, make, each) for each in chosen.tests]
         if found:
             return words.summed(place, found)
-        return Finding(words.UNTRIED, place, 0, 0, self._why_untried(reached))
+        return Finding(words.UNTRIED, place, 0, 0, self._why_untried(self._reached[place]))
 
     def _why_untried(self, reached: list[_Reached]) -> str:
         """Return why none of the tests that reach a function is run again, each reason once."""
@@ -171,40 +211,47 @@ class Campaign:
         return "; ".join(f"{reason}: {tests}" for reason, tests in shown.items())
 
     def _judge(self, place: Place, make: Callable[[], Exception], each: _Reached) -> tuple[str, str]:
+        item = each.item
+        if self._left_behind and self._run(item, place, make, 0).error is not None:
+            return words.UNTRIED, f"{item.nodeid}: it fails since faults were injected into {self._left_behind}"
         verdict, why = self._verdict(place, make, each)
-        return verdict, f"{each.item.nodeid}: {why}" if why else ""
+        after = self._run(item, place, make, 0)
+        if after.error is not None:
+            self._left_behind = place.operation
+            now = shown_error(after.error)
+            verdict = words.BROKE
+            why = f"it fails without a fault now, and did not before: {now}: the fault stays behind"
+        return verdict, f"{item.nodeid}: {why}" if why else ""
 
     def _verdict(self, place: Place, make: Callable[[], Exception], each: _Reached) -> tuple[str, str]:
         item = each.item
-        for_ever = self.rerun.run(item, place, make, (words.NO_CAP + 10) * each.calls)
+        for_ever = self._run(item, place, make, (words.NO_CAP + 10) * each.calls)
         if why := words.has_no_cap(for_ever, self._watch.policies[place], each.calls):
             return words.UNCAPPED, why
         if why := words.has_no_delay(for_ever):
             return words.UNDELAYED, why
-        once = self.rerun.run(item, place, make, 1)
+        if words.timed_out(for_ever):
+            return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
+        once = self._run(item, place, make, 1)
         for run in (for_ever, once):
             if run.error is not None and words.mishandled(run):
                 return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
-        if once.injected and not once.skipped:
-            if once.error is None:
-                return self._verdict_late(place, make, item) if self.late else (words.SURVIVED, "")
-            if words.comes_from(once.error, once.injected):
-                return words.LET_OUT, shown_error(once.error)
-        without = self.rerun.run(item, place, make, 0)
-        if without.error is not None:
-            return words.UNTRIED, f"run again, it fails without a fault, too: {shown_error(without.error)}"
-        if without.skipped or once.skipped:
-            return words.UNTRIED, f"run again, it is skipped: {without.skipped or once.skipped}"
-        if once.error is None or not once.injected:
-            return words.UNTRIED, "run again, it does not reach the function"
-        return words.BROKE, f"{shown_error(once.error)}, after {shown_error(once.injected[0])}"
+        if once.skipped:
+            return words.UNTRIED, f"run again, it is skipped: {once.skipped}"
+        if once.error is None:
+            if not once.injected:
+                return words.UNTRIED, "run again, it does not reach the function"
+            return self._verdict_late(place, make, item) if self.late else (words.SURVIVED, "")
+        if words.comes_from(once.error, once.injected):
+            return words.LET_OUT, shown_error(once.error)
+        cause = shown_error(once.injected[0]) if once.injected else "a run with a fault at every call"
+        return words.BROKE, f"{shown_error(once.error)}, after {cause}"
 
     def _verdict_late(self, place: Place, make: Callable[[], Exception], item: pytest.Item) -> tuple[str, str]:
         """Return what comes of a call that fails when its work is done, which its retry does once more."""
         if self._watch.policies[place].idempotent:
-            late = self.rerun.run(item, place, make, 1, late=True)
-            broke = late.error is not None and not words.comes_from(late.error, late.injected)
-            if broke and self.rerun.run(item, place, make, 0).error is None:
+            late = self._run(item, place, make, 1, late=True)
+            if late.error is not None and not words.comes_from(late.error, late.injected):
                 return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
         return words.SURVIVED, ""
 

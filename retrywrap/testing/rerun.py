@@ -58,8 +58,10 @@ class _Fault(Injection):
         super().__init__(())
         self.place, self.make, self.most, self.late = place, make, most, late
         self.errors: list[BaseException] = []
+        self.reached: set[Place] = set()
 
     def next_fault(self, proxy: Any) -> float:
+        self.reached.add(Place.of(proxy))
         if not self.late:
             self._fail(proxy)
         return 0.0
@@ -129,7 +131,7 @@ class Rerun:
         finally:
             self.going_on = False
         error, self._error = self._error, None
-        return Run(error, self._skipped, fault.errors, events.of(place.operation))
+        return Run(error, self._skipped, fault.errors, events.of(place.operation), fault.reached)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:

@@ -28,6 +28,7 @@ __all__ = [
     "mishandled",
     "shown_error",
     "summed",
+    "timed_out",
 ]
 
 NO_CAP = 90
@@ -92,12 +93,14 @@ class Run(NamedTuple):
         skipped: Why it was skipped; empty where it was not.
         injected: The errors that were injected.
         operations: What the function's operations did.
+        reached: The functions that it called.
     """
 
     error: BaseException | None
     skipped: str
     injected: list[BaseException]
     operations: list[Observed]
+    reached: set[Place]
 
 
 def has_no_cap(run: Run, policy: RetryPolicy, calls: int) -> str:
@@ -138,6 +141,15 @@ def mishandled(run: Run) -> bool:
     """
     error = run.error
     return isinstance(error, _MISTAKES) and not _is_cause(error, run.injected) and comes_from(error, run.injected)
+
+
+def timed_out(run: Run) -> bool:
+    """Return whether a test was ended by pytest-timeout, which fails it as `pytest.fail` does.
+
+    Args:
+        run: What came of it.
+    """
+    return type(run.error).__name__ == "Failed" and str(run.error).startswith("Timeout")
 
 
 def comes_from(error: BaseException, injected: list[BaseException]) -> bool:
