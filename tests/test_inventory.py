@@ -266,3 +266,16 @@ def test_a_name_that_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
         capsys.readouterr().err
         == "retrywrap: no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'\n"
     )
+
+
+def test_what_modules_print_is_not_in_the_list(package: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It goes to stderr, so that the JSON can be read."""
+    (package / "__init__.py").write_text("import os, sys\nprint('loading')\nfrom . import deep\n")
+    (package / "deep" / "__init__.py").write_text("print('deeper')")
+    assert main(["inventory", "stocktaken.deep", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert [each["operation"] for each in json.loads(out)] == [
+        "stocktaken.deep.store.Store.get",
+        "stocktaken.deep.store.Store.put",
+    ]
+    assert err.splitlines() == ["loading", "deeper"]

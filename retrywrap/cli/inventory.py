@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     name: str = arguments.module
     _check_name(name)
     sys.path.insert(0, os.getcwd())
-    if "." in name:
-        _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
-    before = {id(proxy) for proxy in proxies()}
-    broken = _import_all(_imported(name))
+    with redirect_stdout(sys.stderr):  # what modules print is no part of the list
+        if "." in name:
+            _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
+        before = {id(proxy) for proxy in proxies()}
+        broken = _import_all(_imported(name))
     listed = [(site(proxy), id(proxy) not in before) for proxy in proxies()]
     found = in_order(each for each, is_new in listed if _belongs(each, name, is_new=is_new))
     for each, error in broken.items():
