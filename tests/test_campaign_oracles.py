@@ -242,7 +242,7 @@ def test_a_fault_that_stays_behind(pytester: pytest.Pytester) -> None:
 
 
 def test_a_rerun_that_a_timeout_ended(pytester: pytest.Pytester) -> None:
-    """It hangs with an error at every call: that is no survival, though one error is survived."""
+    """It hangs, with errors at every call or with one: that is no survival, nor is the error let out."""
     tests = """
     import app, pytest
 
@@ -251,8 +251,29 @@ def test_a_rerun_that_a_timeout_ended(pytester: pytest.Pytester) -> None:
             app.load()
         except OSError:  # as pytest-timeout ends a test
             pytest.fail("Timeout (>1.0s) from pytest-timeout.")
+
+    def test_once():
+        app.waits()
+        app.retried and pytest.fail("Timeout (>1.0s) from pytest-timeout.")
     """
-    result = run(pytester, tests, "--retry-inject", app="@with_retry(max=2, interval=1)\ndef load(): pass\n")
+    app = """
+    retried = []
+
+    @with_retry(max=2, interval=1)
+    def load(): pass
+
+    @with_retry(max=1, interval=1, before_retry=retried.append)
+    def _waits(): pass
+
+    def waits():
+        retried.clear()
+        try:
+            _waits()
+        except OSError:
+            retried.clear()
+    """
+    result = run(pytester, tests, "--retry-inject", app=app)
     found = "\n".join(report(result))
     assert result.ret == 1
     assert re.search(r"broke 1 of 1 test app\.load .*\n.*Failed: Timeout .*, with an error at every call", found), found
+    assert re.search(r"broke 1 of 1 test app\._waits .*\n.*Failed: Timeout .*, with an error at the first call", found)

@@ -80,7 +80,7 @@ def test_tests_that_cannot_be_run_again(pytester: pytest.Pytester) -> None:
     assert "\nskipped: test_it.py::test_skips_itself\n" in found
     assert (
         "looking at retries itself (inject): test_it.py::test_injects; looking at retries itself (retry_events): "
-        "test_it.py::test_events; looking at retries itself (Events): test_it.py::test_events_of_a_fixture\n"
+        "test_it.py::test_events; looking at retries itself (observe): test_it.py::test_events_of_a_fixture\n"
     ) in found
     assert "looking at retries itself (isolated_registry, VirtualClock.waits): test_it.py::test_waits_and_reg" in found
     assert "survived 1 of 1 test app.by_the_way" in found

@@ -26,6 +26,7 @@ __all__ = ["Campaign"]
 _WATCHING = ("retry_events", "retry_registry")
 _ELSEWHERE_TOO = ("inject", "Events", "VirtualClock.waits")  # in fixtures, too: nobody uses them by the way
 _SHOWN = 3
+_ALONE = "and it is looked at alone: not whether what is retried around it can run again"
 
 
 class _Reached(NamedTuple):
@@ -106,7 +107,7 @@ class Campaign:
 
     def _note_use(self, part: str) -> None:
         if self._in_call or part in _ELSEWHERE_TOO:
-            self._uses.append(part)
+            self._uses.append("observe" if part == "Events" else part)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
@@ -193,7 +194,7 @@ class Campaign:
         policy = self._watch.policies[place]
         make = transient_error(policy)
         if make is None:
-            return Finding(words.ONCE, place, 0, 0, f"no error that was tried is retried ({policy!r})")
+            return Finding(words.ONCE, place, 0, 0, f"no error that was tried is retried ({policy!r}), {_ALONE}")
         found = chosen.found + [self._judge(place, make, each) for each in chosen.tests]
         if found:
             return words.summed(place, found)
@@ -233,6 +234,8 @@ class Campaign:
         if words.timed_out(for_ever):
             return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
         once = self._run(item, place, make, 1)
+        if words.timed_out(once):
+            return words.BROKE, f"{shown_error(once.error)}, with an error at the first call"
         for run in (for_ever, once):
             if run.error is not None and words.mishandled(run):
                 return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
@@ -251,7 +254,7 @@ class Campaign:
         """Return what comes of a call that fails when its work is done, which its retry does once more."""
         if self._watch.policies[place].idempotent:
             late = self._run(item, place, make, 1, late=True)
-            if late.error is not None and not words.comes_from(late.error, late.injected):
+            if late.error is not None and (words.timed_out(late) or not words.comes_from(late.error, late.injected)):
                 return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
         return words.SURVIVED, ""
 
