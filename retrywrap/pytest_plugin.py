@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--retry-inject-tests",
         type=int,
-        default=3,
+        default=None,
         metavar="N",
         help="how many tests, the quickest ones, are run again for each function (default: 3)",
     )
@@ -58,14 +58,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "no_retry_inject: is not run again by --retry-inject (it counts attempts itself)"
     )
     late: bool = config.option.retry_inject_late
+    given: int | None = config.option.retry_inject_tests
     if not config.option.retry_inject and not late:
+        if given is not None:
+            raise pytest.UsageError("--retry-inject-tests goes with --retry-inject: add that")
         return
     if getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None):
         raise pytest.UsageError(
             "--retry-inject runs tests again in the process that collected them, and cannot be distributed by "
             "pytest-xdist: add -n 0"
         )
-    tests: int = config.option.retry_inject_tests
+    tests = 3 if given is None else given
     if tests < 1:
         raise pytest.UsageError("--retry-inject-tests must be 1 or more")
     from retrywrap.testing.campaign import Campaign

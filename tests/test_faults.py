@@ -158,7 +158,7 @@ def test_delays_and_errors_are_counted_apart(clock: VirtualClock) -> None:
         assert [double(1), double(1), double(1)] == [2, 2, 2]
     name = "test_faults.double"
     assert (injection.delayed, injection.raised, injection.count) == ({name: 2}, {name: 1}, 3)
-    assert repr(injection) == "<1 errors and 2 delays injected into 4 calls>"
+    assert repr(injection) == "<1 error and 2 delays injected into 4 calls>"
     assert clock.now() == 6.0  # and one second of waiting
 
 

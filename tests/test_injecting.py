@@ -10,7 +10,7 @@ import pytest
 
 from retrywrap import Registry, RetryUsageError, with_retry
 from retrywrap.run import inventory
-from retrywrap.testing import VirtualClock, always, inject
+from retrywrap.testing import VirtualClock, always, at_rate, inject, latency
 
 retried = with_retry(max=3, interval=1, registry=Registry())
 
@@ -59,9 +59,27 @@ def test_a_type_that_wants_arguments_is_refused_at_once(give: Any) -> None:
         double(1)
 
 
+@pytest.mark.parametrize(
+    ("give", "said"),
+    [
+        (lambda: inject(double, [latency(2)]), r"a plan stands alone, not in a list"),
+        (lambda: at_rate(0.5, [TimeoutError, OSError]), r"at_rate\(0\.5, A, B\)"),  # type: ignore[arg-type]  # wrong
+        (lambda: at_rate("x", OSError), r"a number from 0 to 1; got 'x'"),  # type: ignore[arg-type]  # wrong
+        (lambda: at_rate(-1, OSError), r"a number from 0 to 1; got -1"),
+        (lambda: at_rate(1.5, OSError), r"a number from 0 to 1; got 1\.5"),
+        (lambda: inject(Service, OSError), r"a class: did you mean Service\.method or Service\.later\?"),
+        (lambda: inject(int, OSError), r"got int$"),
+    ],
+)
+def test_what_is_mistaken_is_answered_with_what_was_meant(give: Any, said: str) -> None:
+    """A plan in a list, a list in a plan, a rate out of range, a class in the place of its method."""
+    with pytest.raises((TypeError, ValueError), match=said):
+        give()
+
+
 def test_an_injection_that_is_never_entered_warns() -> None:
     """At the line that made it."""
-    with pytest.warns(RuntimeWarning, match=r"inject\(<with_retry of .*double.*>, …\) was never entered") as caught:
+    with pytest.warns(RuntimeWarning, match=r"inject\(test_injecting\.double, …\) was never entered") as caught:
         inject(double, ConnectionResetError)
     assert (caught[0].filename, caught[0].lineno) == (__file__, here() - 1)
 

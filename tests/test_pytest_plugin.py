@@ -78,6 +78,7 @@ def test_a_run_that_does_not_ask_for_it_loads_nothing() -> None:
     ("arguments", "said"),
     [
         (("--retry-inject", "--retry-inject-tests", "0"), "--retry-inject-tests must be 1 or more"),
+        (("--retry-inject-tests", "3"), "--retry-inject-tests goes with --retry-inject: add that"),
         (("--retry-inject-tests", "x", "--retry-inject"), "invalid int value: 'x'"),
     ],
 )

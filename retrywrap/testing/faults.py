@@ -101,7 +101,9 @@ class Injection:
 
     def __repr__(self) -> str:
         errors, delays = sum(self.raised.values()), sum(self.delayed.values())
-        return f"<{errors} errors and {delays} delays injected into {sum(self.calls.values())} calls>"
+        counts = (errors, "error"), (delays, "delay"), (sum(self.calls.values()), "call")
+        told = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts]
+        return f"<{told[0]} and {told[1]} injected into {told[2]}>"
 
 
 class _OfOne(Injection):
@@ -120,6 +122,7 @@ class _Injecting(AbstractContextManager[Injection]):
 
     def __init__(self, target: object, targets: list[Any], make: Callable[[], Injection]) -> None:
         self._target, self._targets, self._make = target, targets, make
+        self._shown = shown(target) if target is EVERYTHING or isinstance(target, str) else name_of(target)
         self._active: ExitStack | None = None
         self._used = False
         frame = sys._getframe(2)
@@ -150,8 +153,7 @@ class _Injecting(AbstractContextManager[Injection]):
     def __del__(self) -> None:
         if not self._used:
             warnings.warn_explicit(
-                f"inject({shown(self._target)}, …) was never entered, so that no fault was injected: "
-                "with inject(…): does it",
+                f"inject({self._shown}, …) was never entered, so that no fault was injected: with inject(…): does it",
                 RuntimeWarning,
                 *self._place,
             )

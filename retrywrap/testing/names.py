@@ -27,7 +27,15 @@ def name_of(target: object) -> str:
     spec = getattr(decorated(target), "_self_spec", None)
     if spec is None:
         what = operation_name(target) if callable(target) else shown(target)
-        raise TypeError(f"target must be a function decorated with with_retry, or an operation's name; got {what}")
+        hint = ""
+        if isinstance(target, type):
+            own = [key for key, member in vars(target).items() if hasattr(decorated(member), "_self_spec")]
+            hint = (
+                f", a class: did you mean {' or '.join(f'{target.__name__}.{key}' for key in own[:3])}?" if own else ""
+            )
+        raise TypeError(
+            f"target must be a function decorated with with_retry, or an operation's name; got {what}{hint}"
+        )
     name: str = spec.name
     return name
 

@@ -112,6 +112,10 @@ class Events(list[RetryEvent]):
         if name not in known and name not in registry:
             hint = meant(name, known)
             said += f", and no decorated function has that name{hint and f': {hint}'}"
+            if hint and not failed:
+                return said
+        elif name not in failed:
+            said += f" (assert not events.of({name.rpartition('.')[2]}) says so where that is meant)"
         return said + (f"; those that did: {', '.join(sorted(failed))}" if failed else "; nor did any other operation")
 
     def operation(self, target: object) -> Observed:
@@ -235,8 +239,10 @@ def _code(code: object) -> ErrorCode:
 
 
 def _list(operations: list[Observed]) -> str:
-    return ", ".join(
-        f"{each.attempts} attempts, {'going on' if each.outcome is None else each.outcome.value}" for each in operations
+    return "; ".join(
+        f"{each.attempts} attempt{'s' * (each.attempts != 1)}, "
+        f"{'going on' if each.outcome is None else each.outcome.value}"
+        for each in operations
     )
 
 

@@ -78,9 +78,13 @@ def at_rate(rate: float, /, *errors: Error, seed: int = 0) -> Iterable[Fault]:
         TypeError: An argument has the wrong type.
         ValueError: `rate` is outside 0 to 1, or there is no error.
     """
-    rate = check_number(rate, "rate", 0.0)
+    wrong = f"rate must be a part of all calls, a number from 0 to 1; got {shown(rate)}"
+    try:
+        rate = check_number(rate, "rate", 0.0)
+    except (TypeError, ValueError) as error:
+        raise type(error)(wrong) from None
     if rate > 1:
-        raise ValueError(f"rate must be a part of all calls, from 0 to 1; got {shown(rate)}")
+        raise ValueError(wrong)
     if not errors:
         raise ValueError("errors must be one exception, or exception type, at least")
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -103,6 +107,8 @@ def check_fault(fault: Any) -> float:
     if is_error(fault):
         _check_made(fault, "a fault")
         return 0.0
+    if isinstance(fault, _Repeated | _ByChance):
+        raise TypeError("a plan stands alone, not in a list: inject(…, latency(2)), say")
     try:
         return check_seconds(fault, "seconds")
     except TypeError:
@@ -134,7 +140,8 @@ def _check_error(error: object) -> Error:
     if is_error(error):
         _check_made(error, "error")
         return error
-    raise TypeError(f"error must be an exception, or a type of them; got {shown(error)}")
+    hint = ": give them one by one, as in at_rate(0.5, A, B)" if isinstance(error, list | tuple) else ""
+    raise TypeError(f"error must be an exception, or a type of them; got {shown(error)}{hint}")
 
 
 def _check_made(error: Error, what: str) -> None:
