@@ -279,3 +279,22 @@ def test_what_modules_print_is_not_in_the_list(package: Path, capfd: pytest.Capt
         "stocktaken.deep.store.Store.put",
     ]
     assert err.splitlines() == ["loading", "deeper"]
+
+
+def test_settings_are_shown_as_in_the_source(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Types and functions by name, an interval in one way."""
+    (package / "__init__.py").write_text(
+        "from retrywrap import with_retry\n"
+        "class ApiError(Exception): pass\n"
+        "def judge(result): return None\n"
+        "@with_retry(max=1, interval=5, on=ApiError, results=judge)\ndef a(): pass\n"
+        "@with_retry(max=1, interval=[1, 2], on=(ApiError, KeyError))\ndef b(): pass\n"
+        "@with_retry(max=1, on=(ApiError,))\ndef c(): pass\n"
+    )
+    assert main(["inventory", "stocktaken"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.startswith("stocktaken.")]
+    assert [row.rpartition(" ")[0] for row in rows if ".deep." not in row] == [
+        "stocktaken.a max=1, interval=fixed(5), on=ApiError, results=judge",
+        "stocktaken.b max=1, interval=[1, 2], on=(ApiError, KeyError)",
+        "stocktaken.c max=1, interval=fixed(5), on=(ApiError,)",
+    ]

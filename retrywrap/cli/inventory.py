@@ -8,6 +8,7 @@ import pkgutil
 import sys
 from contextlib import redirect_stdout
 from importlib import import_module
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers.guard import tame_name, type_name
@@ -130,9 +131,21 @@ def _policy(site: Site) -> str:
     if site.policy is None:
         return f"policy {shown(site.policy_name)}, which is not defined"
     given = site.policy.settings()
-    settings = {"max": site.policy.max, "interval": given.pop("interval", site.policy.backoff), **given}
-    text = ", ".join(f"{name}={shown(value)}" for name, value in settings.items())
+    interval = given.pop("interval", site.policy.backoff)
+    if isinstance(interval, int | float):  # as where nobody gave it
+        interval = site.policy.backoff
+    settings = {"max": site.policy.max, "interval": interval, **given}
+    text = ", ".join(f"{name}={_setting(value)}" for name, value in settings.items())
     return text if site.policy_name is None else f"{text} (policy {shown(site.policy_name)})"
+
+
+def _setting(value: object) -> str:
+    """Return a setting as it stands in the source: types and functions by their names, not by their addresses."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_setting, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, type):
+        return type_name(value)
+    return tame_name(value.__qualname__) if isinstance(value, FunctionType | MethodType) else shown(value)
 
 
 def _place(site: Site) -> str:
