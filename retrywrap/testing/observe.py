@@ -114,7 +114,7 @@ class Events(list[RetryEvent]):
             said += f", and no decorated function has that name{hint and f': {hint}'}"
             if hint and not failed:
                 return said
-        elif name not in failed:
+        else:
             said += f" (assert not events.of({name.rpartition('.')[2]}) says so where that is meant)"
         return said + (f"; those that did: {', '.join(sorted(failed))}" if failed else "; nor did any other operation")
 
