@@ -179,7 +179,7 @@ def counted(awaited: Awaitable[Any], suspensions: list[object]) -> Any:
     steps, error = awaited.__await__(), None
     while True:
         try:
-            given = next(steps) if error is None else steps.throw(error)  # type: ignore[call-overload,attr-defined]
+            given = next(steps) if error is None else steps.throw(error)
         except StopIteration as stop:
             return stop.value
         suspensions.append(given)
@@ -223,8 +223,8 @@ def test_a_task_is_cancelled_at_every_turn(form: Form) -> None:
         loop.call_soon(turn)
         if not number:
             assert await task == "done"
-            assert [count for count, done in found if not done] == [*range(1, awaits + 1)]  # type: ignore[misc]
-            assert any(done for _, done in found) or not any(suspensions)  # type: ignore[misc]
+            assert [count for count, done in found if not done] == [*range(1, awaits + 1)]
+            assert any(done for _, done in found) or not any(suspensions)
             return len(found)
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -261,7 +261,7 @@ def test_trio_cancels_at_every_checkpoint(form: Form) -> None:
     trio: Any = pytest.importorskip("trio")
     configure(events=False)
 
-    class Cancelling(trio.abc.Instrument):  # type: ignore[misc]
+    class Cancelling(trio.abc.Instrument):
         def __init__(self, number: int) -> None:
             self.number, self.steps = number, 0
             self.task: Any = None
