@@ -290,6 +290,7 @@ def test_settings_are_shown_as_in_the_source(package: Path, capsys: pytest.Captu
         "@with_retry(max=1, interval=5, on=ApiError, results=judge)\ndef a(): pass\n"
         "@with_retry(max=1, interval=[1, 2], on=(ApiError, KeyError))\ndef b(): pass\n"
         "@with_retry(max=1, on=(ApiError,))\ndef c(): pass\n"
+        "@with_retry(max=1, interval=0.5)\ndef d(): pass\n"
     )
     assert main(["inventory", "stocktaken"]) == 0
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.startswith("stocktaken.")]
@@ -297,4 +298,5 @@ def test_settings_are_shown_as_in_the_source(package: Path, capsys: pytest.Captu
         "stocktaken.a max=1, interval=fixed(5), on=ApiError, results=judge",
         "stocktaken.b max=1, interval=[1, 2], on=(ApiError, KeyError)",
         "stocktaken.c max=1, interval=fixed(5), on=(ApiError,)",
+        "stocktaken.d max=1, interval=fixed(0.5)",
     ]
