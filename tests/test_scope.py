@@ -897,3 +897,38 @@ def test_an_async_block_that_ended_in_its_wait_limits_nothing(ended_by: str) -> 
         asyncio.run(outer())
     gc.collect()
     assert inside[0].run(remaining) is None
+
+
+def test_a_loop_that_goes_away_while_its_block_runs_ends_nothing() -> None:
+    """The block does, when it is left."""
+
+    async def main() -> int:
+        loop: Any = aiter(retry_scope(max=1, interval=0, name="dropped"))
+        with await anext(loop) as attempt:
+            del loop
+            gc.collect()
+        return attempt.number
+
+    assert asyncio.run(main()) == 1
+    assert "dropped" not in retrywrap.registry.operations
+
+
+def test_what_binds_to_itself_is_retried() -> None:
+    """A callable object whose `__get__` returns the object."""
+
+    class Itself:
+        left = 1
+
+        def __get__(self, instance: object, owner: type | None = None) -> Itself:
+            return self
+
+        def __call__(self) -> str:
+            if self.left:
+                self.left -= 1
+                raise ConnectionResetError("gone")
+            return "done"
+
+    class Service:
+        operation = with_retry(max=1, interval=0, name="itself")(Itself())
+
+    assert Service().operation() == "done"
