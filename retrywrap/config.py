@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrywrap.decide import policy as policies
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
-from retrywrap.decide.checks import check_seconds, shown
+from retrywrap.decide.checks import check_seconds, safe, shown
 from retrywrap.decide.events import EVERY_NAME, RetryEvent
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
 from retrywrap.decide.presets import FILES, NETWORK
@@ -178,19 +178,13 @@ def _assigned(place: str, key: object, value: object) -> str:
     """Return a key with its value for a message."""
     name = f"{place}{_shown_key(key)}"
     text = f"{name} = {_shown(key, value)}"
-    return text if _is_secret(key) else _safe(text)
+    return text if _is_secret(key) else safe(text)
 
 
 def _shown_key(key: object) -> str:
     """Return a key, which may be any text, for a message."""
-    text = _safe(str(key))
+    text = safe(str(key))
     return text if len(text) <= _LONGEST_KEY else f"{text[: _LONGEST_KEY - 1]}…"
-
-
-def _safe(text: str) -> str:
-    with importing:
-        from retrywrap.classifiers.redact import safe_text
-    return safe_text(text)
 
 
 def _refuse(source: str, place: str, key: object, value: object, expected: str) -> ConfigurationError:
@@ -354,7 +348,7 @@ def read(document: Mapping[str, Any], source: str = "config") -> Settings:
 def _read_file(path: object) -> dict[str, Any]:
     if not isinstance(path, str | os.PathLike) or not isinstance(source := os.fspath(path), str):
         raise TypeError(f"file must be the path of a TOML file, or a mapping of the same form; got {shown(path)}")
-    name = _safe(source) or shown(source)
+    name = safe(source) or shown(source)
     try:
         content = _content(source)
     except OSError as error:

@@ -20,6 +20,7 @@ __all__ = [
     "check_reiterable",
     "check_seconds",
     "is_timedelta",
+    "safe",
     "shown",
     "shown_path",
     "shown_seconds",
@@ -28,12 +29,17 @@ __all__ = [
 _LONGEST = 80
 
 
+def safe(text: str) -> str:
+    """Return a text as it may be told: redacted, on one line, bounded. What does that is loaded at its first use."""
+    with importing:
+        from retrywrap.classifiers.redact import safe_text
+    return safe_text(text)
+
+
 def shown(value: object) -> str:
     """Return a value's repr for a message: redacted, on one line, bounded, and never raising."""
     try:
-        with importing:
-            from retrywrap.classifiers.redact import safe_text
-        text = safe_text(repr(value))  # a partial's shows the arguments that it holds
+        text = safe(repr(value))  # a partial's shows the arguments that it holds
     except Exception:  # a repr that raises, or an interpreter at its end, must not hide the message that needs it
         text = f"<{type_name(type(value))}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -42,9 +48,7 @@ def shown(value: object) -> str:
 def shown_path(path: object) -> str:
     """Return a path for a message, whole, since its end tells most: redacted, on one line, and never raising."""
     try:
-        with importing:
-            from retrywrap.classifiers.redact import safe_text
-        return safe_text(repr(str(path)))
+        return safe(repr(str(path)))
     except Exception:  # as above
         return shown(path)
 
@@ -61,9 +65,7 @@ def check_name(value: object, name: str = "name") -> str:
     """
     if not issubclass(type(value), str):
         raise TypeError(f"{name} must be a str; got {shown(value)}")
-    with importing:
-        from retrywrap.classifiers.redact import safe_text
-    return safe_text(value)  # type: ignore[arg-type]  # a str, by the type itself
+    return safe(value)  # type: ignore[arg-type]  # a str, by the type itself
 
 
 def shown_seconds(seconds: float) -> str:

@@ -93,8 +93,7 @@ class Attempt:
             leave(before, self._inside)
 
     def _leave(self, error: BaseException | None) -> RetryEvent | None:
-        """Decide what follows the block; None where the loop is over."""
-        self.stage = DONE
+        """Decide what follows the block, whose stage is DONE; None where the loop is over."""
         self._leave_limits()
         event = self._decide(error)
         if event is None or event.wait is None:
@@ -106,13 +105,13 @@ class Attempt:
         for link in self._own:
             link.close()
 
-    def _is_open(self) -> bool:
-        """Whether Ctrl-C came between the end of an attempt and what was to be decided on it."""
-        return self._operation is not None and self._operation.is_open
-
-    def _end(self) -> None:
-        self.stage = DONE
-        if self._operation is not None:
+    def left(self) -> None:
+        """Note that the loop was left: where that was between two attempts, the operation ends without another one."""
+        if self.stage == _RUNNING:
+            return
+        was_ready, self.stage = self.stage != DONE, DONE
+        # Open after an attempt: its wait is due, or Ctrl-C came before anything was decided on it.
+        if self._operation is not None and (was_ready or self._operation.is_open):
             self._operation.interrupted(during_attempt=False)
         self._over()
 
@@ -144,13 +143,6 @@ class Attempt:
 
 class Block(Attempt):
     """An attempt of the sync loop; its waits are made where the block is left."""
-
-    def left(self) -> None:
-        """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage in (_READY, _HANDED) or (self.stage == DONE and self._is_open()):
-            self._end()
-        elif self.stage == DONE:
-            self._over()
 
     def make_ready(self) -> None:
         """Make ready for the next attempt: run `before_retry`.
@@ -226,14 +218,9 @@ class AsyncBlock(Attempt):
     _pending: tuple[RetryEvent, Exception | None] | None = None
 
     def left(self) -> None:
-        """Note that the loop was left between two attempts: the operation ends without another one."""
-        if self.stage == _RUNNING:
-            return
-        if self.stage == DONE and self._pending is None and not self._is_open():
-            self._over()
-            return
+        """The same; there may be a wait that is not made any more."""
         self._pending = None
-        self._end()
+        super().left()
 
     async def next(self) -> AsyncBlock:
         """Wait where that is due, and make ready for the next attempt.
