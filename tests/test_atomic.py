@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import errno
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import largest_file
 
 from retrywrap.run.atomic import replace_file
 
@@ -650,13 +650,8 @@ def test_a_file_that_goes_while_it_is_looked_at(target: Path, monkeypatch: pytes
 
 def test_file_too_large_for_the_system(target: Path) -> None:
     """Where the system takes only the first bytes, the error has the file's name, and the old content stays."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
-    try:
-        with pytest.raises(OSError, match=r"File too large.*file.bin'") as caught:
-            replace_file(target, NEW)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with largest_file(5000), pytest.raises(OSError, match=r"File too large.*file.bin'") as caught:
+        replace_file(target, NEW)
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == str(target)
     assert target.read_bytes() == OLD

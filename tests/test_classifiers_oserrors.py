@@ -207,15 +207,10 @@ def test_disk_full_for_real() -> None:
 @NEEDS_LINUX
 def test_file_too_large_for_real(tmp_path: Path) -> None:
     """A file that has reached the process's limit counts as a full disk."""
-    import resource
+    from limits import largest_file
 
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with open(tmp_path / "x", "wb", buffering=0) as file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-        try:
-            verdict = failing(file.write, b"x")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with open(tmp_path / "x", "wb", buffering=0) as file, largest_file(0):
+        verdict = failing(file.write, b"x")
     assert verdict.rule == "stdlib.errno.EFBIG"
 
 

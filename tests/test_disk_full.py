@@ -6,13 +6,12 @@ import errno
 import logging
 import os
 import re
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from disk.children import in_child, mount_small, remount_read_only, skip_without_mounts
+from limits import largest_file
 
 from retrywrap import configure, registry, with_retry, write_file
 from retrywrap.record.store import ErrorLog
@@ -191,17 +190,6 @@ def test_read_only_disk(on_small_disk: Callable[..., None]) -> None:
         assert sorted(os.listdir(place)) == ["logs", "target"]
 
     on_small_disk(story)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let the system cut every file of this process off at a size; Python ignores the signal that says so."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_without_a_small_disk(tmp_path: Path) -> None:

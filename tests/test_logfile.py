@@ -6,15 +6,13 @@ import errno
 import fcntl
 import gc
 import os
-import resource
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from limits import largest_file
 
 from retrywrap.record import logfile
 from retrywrap.record.logfile import LogFile, create, escape, format_line, log_files, open_plain, try_lock
@@ -29,17 +27,6 @@ def is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let the system cut every file of this process off at a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_line_is_the_plugins() -> None:
