@@ -179,6 +179,28 @@ def test_a_test_that_cannot_run_again_proves_nothing(pytester: pytest.Pytester) 
     assert found.endswith("1 survived, 5 not tried, 1 never reached")
 
 
+def test_a_test_that_stops_calling_the_function_proves_nothing(pytester: pytest.Pytester) -> None:
+    """It did when it ran without a fault and with one at every call, but not when it was to survive one."""
+    tests = """
+    import app
+
+    runs = []
+
+    def test_it():
+        runs.append(1)
+        if len(runs) < 4:  # with the suite, without a fault, with one at every call
+            try:
+                app.load()
+            except OSError:
+                pass
+    """
+    result = run(pytester, tests, "--retry-inject", app="@with_retry(max=1, interval=1)\ndef load(): return 1\n")
+    found = report(result)
+    assert found[0].startswith("not tried - app.load")
+    assert found[1] == "test_it.py::test_it: run again, it does not reach the function"
+    assert result.ret == 0
+
+
 WHOLE = """
     import app, pytest, unittest, warnings
 
