@@ -560,7 +560,6 @@ def test_shutdown_lets_the_last_error_out_of_a_wait_at_once() -> None:
     flaky = Flaky(99)
     caught: list[BaseException] = []
     waiting = threading.Event()
-    end = subscribe(lambda event: waiting.set() if event.wait else None)
 
     def work() -> None:
         try:
@@ -569,11 +568,12 @@ def test_shutdown_lets_the_last_error_out_of_a_wait_at_once() -> None:
             caught.append(error)
 
     thread = threading.Thread(target=work)
-    thread.start()
-    assert waiting.wait(10)
-    shutdown()
-    thread.join(10)
-    end()
+    with contextlib.ExitStack() as later:
+        later.callback(subscribe(lambda event: waiting.set() if event.wait else None))
+        thread.start()
+        assert waiting.wait(10)
+        shutdown()
+        thread.join(10)
     assert not thread.is_alive()
     assert "cancelled after 1 attempt" in caught[0].__notes__[0]
     assert flaky.calls == 1
