@@ -8,7 +8,8 @@
 
 It runs from the top of a checkout, whose package is imported, and wants the test extra to be installed. Each release is
 installed into a temporary folder, which stands before the installed one. The last lines are a table, one row for each
-release and build; the exit status is 1 where a row failed.
+release and build; the exit status is 1 where a test failed, or where another release or build ran than the row says.
+The build in C has to be there: ``python setup.py build_ext --inplace``.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ AFFECTED = {
 """The tests of what touches the library."""
 
 BUILDS = {
-    "C": {"RETRYWRAP_PURE": "0"},
-    "pure Python": {"RETRYWRAP_PURE": "1"},
-    "wrapt without its extension": {"RETRYWRAP_PURE": "0", "WRAPT_DISABLE_EXTENSIONS": "1"},
+    "C": ("C", {"RETRYWRAP_PURE": "0"}),
+    "pure Python": ("pure Python", {"RETRYWRAP_PURE": "1"}),
+    "wrapt without its extension": ("pure Python", {"RETRYWRAP_PURE": "0", "WRAPT_DISABLE_EXTENSIONS": "1"}),
 }
+"""What is asked for: which build of ours has to run, and how it is asked for."""
 
 
 def releases(library: str) -> list[str]:
@@ -51,16 +53,17 @@ def releases(library: str) -> list[str]:
     return [newest[each] for each in sorted(newest)]
 
 
-def outcome(environment: dict[str, str], arguments: list[str]) -> tuple[str, str, bool]:
-    """Return which build runs, pytest's last line, and whether all is well."""
-    program = "import retrywrap; print(retrywrap.__build__)"
-    build = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+def outcome(environment: dict[str, str], library: str, arguments: list[str]) -> tuple[str, str, str, bool]:
+    """Return which release and build run, pytest's last line, and whether the tests passed."""
+    program = f"import importlib.metadata as m, retrywrap; print(m.version({library!r}), retrywrap.__build__)"
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True).stdout
+    release, _, build = said.strip().partition(" ")
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         print(done.stdout, done.stderr, sep="\n", flush=True)
     last = done.stdout.strip().rpartition("\n")[2] or "nothing was said"
-    return build.stdout.strip() or "cannot be imported", last, done.returncode == 0
+    return release, build or "cannot be imported", last, done.returncode == 0
 
 
 def main(arguments: list[str]) -> int:
@@ -75,11 +78,18 @@ def main(arguments: list[str]) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 install = ["install", "--quiet", "--no-deps", "--target", folder, f"{library}=={version}"]
                 subprocess.run([sys.executable, "-m", "pip", *install], check=True)
-                for asked, variables in BUILDS.items():
+                for asked, (wanted, variables) in BUILDS.items():
                     if library != "wrapt" and "WRAPT_DISABLE_EXTENSIONS" in variables:
                         continue
                     paths = os.pathsep.join([folder, str(Path.cwd())])
-                    build, last, fine = outcome({**os.environ, **variables, "PYTHONPATH": paths}, tests)
+                    release, build, last, fine = outcome(
+                        {**os.environ, **variables, "PYTHONPATH": paths}, library, tests
+                    )
+                    if (release, build) != (version, wanted):
+                        fine, last = (
+                            False,
+                            f"wanted {library} {version} and {wanted}; {library} {release} and {build} ran",
+                        )
                     well &= fine
                     rows.append((f"{library} {version}", asked, build, last))
                     print(*rows[-1], sep=" | ", flush=True)

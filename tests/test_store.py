@@ -276,14 +276,14 @@ def run_together(path: Path, processes: int, count: int, max_bytes: int, max_fil
 @pytest.mark.parametrize("max_bytes", [10_000_000, 1_500])
 def test_processes_lose_nothing(tmp_path: Path, max_bytes: int) -> None:
     """Several processes write into one directory at once, with and without rotation: every line is there, whole."""
-    expected = run_together(tmp_path, processes=5, count=300, max_bytes=max_bytes, max_files=0)
+    expected = run_together(tmp_path, processes=8, count=300, max_bytes=max_bytes, max_files=0)
     assert sorted(lines(tmp_path)) == expected
 
 
 def test_processes_share_a_plain_file(tmp_path: Path) -> None:
     """Several processes that append to one plain file: every line is there, whole."""
     (tmp_path / "backup_error_1.log").touch()
-    expected = run_together(tmp_path / "backup_error_1.log", processes=5, count=300, max_bytes=100, max_files=0)
+    expected = run_together(tmp_path / "backup_error_1.log", processes=8, count=300, max_bytes=100, max_files=0)
     assert sorted(lines(tmp_path)) == expected
     assert len(list(tmp_path.iterdir())) == 1
 

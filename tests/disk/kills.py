@@ -78,10 +78,11 @@ def text_of(writer: int, number: int) -> str:
 
 
 def write_lines(path: Path, writer: int, counts: memoryview, slot: int) -> None:
-    """Write lines until killed."""
+    """Write lines until killed; count those begun, and those done."""
     log = ErrorLog(path, max_bytes=30_000, max_files=None)
     number = 0
     while True:
+        counts[len(counts) // 2 + slot] = number + 1
         assert log.write(number, -writer, text_of(writer, number))
         number += 1
         counts[slot] = number
@@ -130,11 +131,12 @@ def log_campaign(folder: Path, rounds: int, exact: bool, *, writers: int, plain:
         acknowledged: dict[int, int] = {}
         here: Figures = Counter()
         for _ in range(first, min(rounds, first + PER_FOLDER)):
-            counts = new_counts(writers)
+            counts = new_counts(2 * writers)
             names = [len(acknowledged) + 1 + slot for slot in range(writers)]
             works = [functools.partial(write_lines, path, name, counts, slot) for slot, name in enumerate(names)]
             kill_them(works, exact, chance)
             figures["kills"] += writers
+            figures["inside a write"] += sum(counts[writers + slot] > counts[slot] for slot in range(writers))
             acknowledged |= {name: counts[slot] for slot, name in enumerate(names)}
             here = check_lines(place, acknowledged, plain)
         figures += here
@@ -192,6 +194,7 @@ def file_campaign(folder: Path, rounds: int, exact: bool, *, durable: bool) -> F
             before = counts[0]
             (child,) = kill_them([lambda: write_versions(target, counts, durable)], exact, chance)
             figures["kills"] += 1
+            figures["inside a write"] += counts[1] > counts[0]
             version = version_of(target.read_bytes())
             assert version in (counts[0], counts[1]), f"{version}; {counts[0]} are done, {counts[1]} begun"
             figures["writes"] += version - before

@@ -5,6 +5,10 @@ no test notices has survived; where that is right, `explained.txt` says why. No 
 alone, in a process of its own. First, after the tests were collected once, each mutant is put into functions that are
 there already, in a fork. What differs at import time, and what survived, is imported anew, in a fork of a process that
 has not imported the package. It runs in pure Python. Programs that a test starts run without a mutant.
+
+What would fail without a mutant kills none. So each test runs first on functions that were swapped for their equals,
+and is left out where it sees that or takes too long; and each mutant that died by being imported anew has to live when
+the same tests run in the same way on the original.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from mutants import Mutant, mutants, swaps
@@ -59,6 +63,9 @@ HOMES = {
     "drive": ("test_semantics", "test_scope", "test_edges"),
     "block": ("test_scope", "test_edges"),
 }
+
+Living: TypeAlias = "dict[Any, list[FunctionType]]"
+"""The functions that there are, by the place of their code."""
 
 
 class Test(NamedTuple):
@@ -108,47 +115,65 @@ class Session:
                 return 1
         return 0
 
-    def known(self, paths: list[str], workers: int, kept: dict[str, Test]) -> dict[str, Test]:
-        """Run each test without a mutant, but for those of which that is known; return those that pass."""
-        names = [name for name in self.items if name not in kept]
+    def in_parts(self, names: list[str], workers: int, work: Callable[[list[str]], Any]) -> Iterator[Any]:
+        """Have some tests looked at by forks of this process; yield what each found out of its part of them."""
         with tempfile.TemporaryDirectory() as folder:
 
-            def observe(part: int) -> int:
-                import coverage
-
-                cover = coverage.Coverage(data_file=None, include=paths, config_file=False)
-                cover.set_option("run:disable_warnings", ["no-data-collected", "module-not-measured"])
-                found = []
-                for name in names[part :: workers * 4]:
-                    cover.start()
-                    cover.switch_context(name)
-                    before = sum(os.times()[:4])
-                    passed = self.passes(name, 100)
-                    seconds = sum(os.times()[:4]) - before
-                    cover.stop()
-                    passed = passed or self.passes(name, 100)  # a tracer may be what it stumbled over
-                    found.append((name, seconds, passed))
-                lines = {path: cover.get_data().contexts_by_lineno(path) for path in paths}
-                Path(folder, f"{part}").write_text(json.dumps([found, lines]))
+            def job(part: int) -> int:
+                Path(folder, f"{part}").write_text(json.dumps(work(names[part :: workers * 4])))
                 return 0
 
-            for part, how, _ in pool(((n, 1800, lambda n=n: observe(n)) for n in range(workers * 4)), workers):
+            for part, how, _ in pool(((n, 3600, lambda n=n: job(n)) for n in range(workers * 4)), workers):
                 if how != "survived":
                     raise SystemExit(f"part {part} of the tests did not come to its end: {how}")
-            tests = {name: test for name, test in kept.items() if name in self.items}
             for path in Path(folder).iterdir():
-                found, lines = json.loads(path.read_text())
-                for name, seconds, passed in found:
-                    if passed:
-                        tests[name] = Test(name, seconds, {})
-                    else:
-                        print(f"left out, because it fails without a mutant: {name}", flush=True)
-                passed_here = set(tests)
-                for module, contexts in lines.items():
-                    for line, names_there in contexts.items():
-                        for name in passed_here.intersection(names_there):
-                            tests[name].lines.setdefault(module, []).append(int(line))
+                yield json.loads(path.read_text())
+
+    def known(self, paths: list[str], workers: int, kept: dict[str, Test]) -> dict[str, Test]:
+        """Run each test without a mutant, but for those of which that is known; return those that pass."""
+
+        def observe(names: list[str]) -> Any:
+            import coverage
+
+            cover = coverage.Coverage(data_file=None, include=paths, config_file=False)
+            cover.set_option("run:disable_warnings", ["no-data-collected", "module-not-measured"])
+            found = []
+            for name in names:
+                cover.start()
+                cover.switch_context(name)
+                before = sum(os.times()[:4])
+                passed = self.passes(name, 100)
+                seconds = sum(os.times()[:4]) - before
+                cover.stop()
+                passed = passed or self.passes(name, 100)  # a tracer may be what it stumbled over
+                found.append((name, seconds, passed))
+            return found, {path: cover.get_data().contexts_by_lineno(path) for path in paths}
+
+        tests = {name: test for name, test in kept.items() if name in self.items}
+        for found, lines in self.in_parts([name for name in self.items if name not in kept], workers, observe):
+            for name, seconds, passed in found:
+                if passed:
+                    tests[name] = Test(name, seconds, {})
+                else:
+                    print(f"left out, because it fails without a mutant: {name}", flush=True)
+            for module, contexts in lines.items():
+                for line, names_there in contexts.items():
+                    for name in tests.keys() & names_there:
+                        tests[name].lines.setdefault(module, []).append(int(line))
         return tests
+
+    def controlled(self, tests: dict[str, Test], workers: int, living: Living) -> dict[str, Test]:
+        """Run each test on functions swapped for their equals; return those that pass, as they do not see the swap."""
+
+        def control(names: list[str]) -> list[str]:
+            for function in (each for found in living.values() for each in found):
+                function.__code__ = function.__code__.replace()
+            return [name for name in names if not self.passes(name, tests[name].seconds)]
+
+        seeing = [name for found in self.in_parts(list(tests), workers, control) for name in found]
+        for name in seeing:
+            print(f"left out, because it fails with functions swapped for their equals: {name}", flush=True)
+        return {name: test for name, test in tests.items() if name not in seeing}
 
 
 class Importer(importlib.abc.MetaPathFinder):
@@ -194,7 +219,7 @@ def first_few(chosen: list[Test], killers: Counter[str], seconds: float) -> list
     return found
 
 
-def swap(pairs: list[tuple[CodeType, CodeType]], living: dict[Any, list[FunctionType]]) -> bool:
+def swap(pairs: list[tuple[CodeType, CodeType]], living: Living) -> bool:
     """Put a mutant's functions in the place of those that are there; return whether that can be done."""
     found = [(function, old, new) for old, new in pairs for function in living.get(_place(old), ())]
     if not found or any(old.co_freevars != new.co_freevars for _, old, new in found):
@@ -219,16 +244,19 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
 
     def run(session: Session) -> None:
         paths = [str(CHECKOUT / "retrywrap" / f"{module}.py") for module in MODULES]
-        tests = session.known(paths, options.workers, _kept(options.keep))
-        if options.keep:
-            options.keep.write_text(json.dumps(list(tests.values())))
+        kept = _kept(options.keep)
+        tests = session.known(paths, options.workers, kept)
         for module in MODULES:  # some load at the first decoration
             importlib.import_module(f"retrywrap.{module.replace('/', '.')}")
-        living: dict[Any, list[FunctionType]] = {}
+        living: Living = {}
         for each in gc.get_objects():
             if type(each) is FunctionType and each.__code__.co_filename in paths:
                 living.setdefault(_place(each.__code__), []).append(each)
         gc.freeze()
+        if not kept:
+            tests = session.controlled(tests, options.workers, living)
+        if options.keep:
+            options.keep.write_text(json.dumps(list(tests.values())))
 
         def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
             for n, mutant in enumerate(found):
@@ -354,18 +382,35 @@ def main() -> int:
 
 
 def again(found: list[Mutant], tests: dict[str, Test], ended: dict[int, str], workers: int) -> dict[int, str]:
-    """Import anew, and try by all tests that reach it, each mutant that was not killed."""
+    """Import anew, and try by all tests that reach it, each mutant that was not killed; then the same without it."""
+    chosen: dict[int, list[Test]] = {}
 
     def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
         for n, mutant in enumerate(found):
             if ended.get(n, "survived") == "survived":
                 at_import = not swaps(_original(mutant.path), mutant.code)
-                chosen = chosen_for(mutant, tests, anywhere=at_import)
-                if chosen:
-                    seconds = 200 + 30 * sum(test.seconds for test in chosen)
-                    yield n, seconds, lambda mutant=mutant, chosen=chosen: imported(mutant, chosen)
+                mine = chosen[n] = chosen_for(mutant, tests, anywhere=at_import)
+                if mine:
+                    seconds = 200 + 30 * sum(test.seconds for test in mine)
+                    yield n, seconds, lambda mutant=mutant, mine=mine: imported(mutant, mine)
 
-    return {n: how for n, how, _ in pool(jobs(), workers)}
+    killers = {n: (how, by) for n, how, by in pool(jobs(), workers)}
+
+    def controls() -> Iterator[tuple[int, float, Callable[[], int]]]:
+        """Yield for each that was not survived the same tests, up to the one that failed, without its mutant."""
+        for n, (how, by) in killers.items():
+            if how != "survived":
+                mutant = found[n]._replace(code=_original(found[n].path))
+                names = [test.name for test in chosen[n]]
+                upto = chosen[n][: names.index(by) + 1] if by in names else chosen[n]
+                seconds = 200 + 30 * sum(test.seconds for test in upto)
+                yield n, seconds, lambda mutant=mutant, upto=upto: imported(mutant, upto)
+
+    for n, how, by in pool(controls(), workers):
+        if how != "survived":
+            print(f"not counted as killed, because it is so without it ({how}, {by}):\n{found[n]}", flush=True)
+            killers[n] = "survived", ""
+    return {n: how for n, (how, _) in killers.items()}
 
 
 def report(found: list[Mutant], ended: dict[int, str], options: argparse.Namespace) -> int:
