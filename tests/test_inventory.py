@@ -21,6 +21,7 @@ from retrywrap.record.sites import Site
 from retrywrap.run import inventory
 
 here = inventory.__name__
+UNCALLED = "{} never ran, " if retrywrap.__build__ == "C" else ""  # pure Python cannot tell what succeeded at once
 
 
 def site_of(mine: Registry, operation: str) -> Site:
@@ -186,8 +187,30 @@ def test_the_command_lists_a_package(capsys: pytest.CaptureFixture[str]) -> None
         f"stocktaken.deep.store.Store.get policy 'nobody', which is not defined {place}:6",
         f"stocktaken.deep.store.Store.put max=3, interval=exponential(1, cap=30), timeout=60 {place}:4",
         f"stocktaken.load max=10, interval=fixed(5) stocktaken{os.sep}__init__.py:3",
-        "4 decorated functions in stocktaken",
+        f"4 decorated functions in stocktaken: {UNCALLED.format(4)}4 never failed",
     ]
+
+
+def test_the_command_tells_what_ran_and_failed(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where importing a module calls its functions."""
+    calls = "from .deep.store import Store\n" + "for each in (lambda: part([]), lambda: Store().get(1)):\n"
+    with (package / "__init__.py").open("a") as file:
+        file.write(calls + "    try: each()\n    except TypeError: pass\n")
+    configure(policies={"nobody": {"max": 1}})
+    assert main(["inventory", "stocktaken"]) == 0
+    len_, get, put, load, last = capsys.readouterr().out.splitlines()
+    assert len_.endswith(" -, ran" if retrywrap.__build__ == "C" else " -")
+    assert get.endswith(f"{os.sep}store.py:6, failed")
+    assert (put[-2:], load[-2:]) == (":4", ":3")
+    assert last == f"4 decorated functions in stocktaken: {UNCALLED.format(2)}3 never failed"
+    assert main(["inventory", "stocktaken", "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out):
+        failed = row["qualname"] == "Store.get"
+        counted = retrywrap.__build__ == "C"
+        ran = failed or (row["qualname"] == "len" if counted else None)
+        assert (row["ran"], row["failed"]) == (ran, failed)
+        assert row["calls"] == (int(ran) if counted and ran is not None else None)
+        assert (row["errors"], row["retries"], row["failures"]) == (int(failed), 0, int(failed))
 
 
 @pytest.mark.usefixtures("package")
@@ -199,7 +222,8 @@ def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert get["operation"] == "stocktaken.deep.store.Store.get"
     assert (get["policy"], get["policy_name"]) == ("max=1, interval=fixed(5) (policy 'nobody')", "nobody")
     assert (put["qualname"], put["line"], put["asynchronous"]) == ("Store.put", 4, True)
-    assert set(put) == set(Site._fields) - {"stats"}
+    counts = {"ran", "failed", "calls", "errors", "retries", "failures"}
+    assert set(put) == set(Site._fields) - {"stats"} | counts
 
 
 @pytest.mark.parametrize(
@@ -220,7 +244,7 @@ def test_a_module_inside_that_cannot_be_imported(
     assert main(["inventory", "stocktaken"]) == 1
     out, err = capsys.readouterr()
     assert "\nstocktaken.load " in out
-    assert out.endswith(" in stocktaken, without 1 module that cannot be imported\n")
+    assert " in stocktaken, without 1 module that cannot be imported: " in out
     assert err.startswith(f"retrywrap: {name} cannot be imported: {said}")
     assert err.count("\n") == 1
     assert main(["inventory", "stocktaken", "--json"]) == 1

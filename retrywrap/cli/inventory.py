@@ -34,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "inventory",
         help="list the functions that are retried",
         description="Import a module, or a package with all its modules, and list every decorated function in it: its "
-        "operation, its policy, and where it stands. Modules are looked for in the current folder first. One inside "
-        "that cannot be imported is named, and makes the status 1.",
+        "operation, its policy, where it stands, and whether it ran or failed meanwhile. Modules are looked for in the "
+        "current folder first. One inside that cannot be imported is named, and makes the status 1.",
     )
     parser.add_argument("module", metavar="MODULE", help="as one imports it: app, app.storage; not a path")
     parser.add_argument("--json", action="store_true", help="a JSON array")
@@ -86,12 +86,20 @@ def _module_at(path: str) -> str:
 
 
 def _print(found: list[Site], name: str, broken: int) -> None:
-    rows = [(escape(each.operation), escape(_policy(each)), escape(_place(each))) for each in found]
+    rows = [(escape(each.operation), escape(_policy(each)), escape(_place(each)) + _past(each)) for each in found]
     widths = [max([len(row[column]) for row in rows], default=0) for column in (0, 1)]
     for operation, policy, place in rows:
         print(f"{operation:{widths[0]}}  {policy:{widths[1]}}  {place}")
     but = f", without {broken} module{'s' * (broken != 1)} that cannot be imported" if broken else ""
-    print(f"{len(found)} decorated function{'s' * (len(found) != 1)} in {name}{but}")
+    ran = [each.ran for each in found]
+    idle = "" if None in ran else f"{ran.count(False)} never ran, "  # pure Python cannot tell what succeeded at once
+    past = f": {idle}{sum(not each.failed for each in found)} never failed" if found else ""
+    print(f"{len(found)} decorated function{'s' * (len(found) != 1)} in {name}{but}{past}")
+
+
+def _past(site: Site) -> str:
+    """Return what already happened to a function, where importing the module called it."""
+    return ", failed" if site.failed else ", ran" if site.ran else ""
 
 
 def _belongs(site: Site, name: str, *, is_new: bool) -> bool:
@@ -155,4 +163,7 @@ def _place(site: Site) -> str:
 def _row(site: Site) -> dict[str, Any]:
     facts = site._asdict()
     del facts["stats"]
-    return {**facts, "policy": None if site.policy is None else _policy(site)}
+    stats = site.stats
+    counts = {"calls": stats.calls, "errors": stats.errors, "retries": stats.retries, "failures": stats.failed}
+    policy = None if site.policy is None else _policy(site)
+    return {**facts, "policy": policy, "ran": site.ran, "failed": site.failed, **counts}
