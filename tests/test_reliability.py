@@ -1,4 +1,4 @@
-"""The page on reliability names tests: they exist."""
+"""The page on reliability and the changelog name tests: they exist."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def test_each_promise_names_a_test() -> None:
 def test_nothing_waits_to_be_filled_in() -> None:
     """No line is a word in capitals alone."""
     assert re.findall(r"^[A-Z]+$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE) == []
+
+
+def test_each_mend_names_its_test() -> None:
+    """In the changelog, since the first release, under the name of a test."""
+    changes = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## 0.1.0 ")[0]
+    sections = [each.split("\n### ")[0] for each in changes.split("\n### Fixed\n")[1:]]
+    mends = [mend for section in sections for mend in section.split("\n- ")[1:]]
+    assert len(mends) > 30
+    assert [mend for mend in mends if "(`test_" not in mend] == []
+    defined = set().union(*map(_names, (CHECKOUT / "tests").glob("test_*.py")))
+    assert set(re.findall(r"`(test_\w+)`", changes)) - defined == set()
