@@ -394,7 +394,11 @@ def again(found: list[Mutant], tests: dict[str, Test], ended: dict[int, str], wo
                     seconds = 200 + 30 * sum(test.seconds for test in mine)
                     yield n, seconds, lambda mutant=mutant, mine=mine: imported(mutant, mine)
 
-    killers = {n: (how, by) for n, how, by in pool(jobs(), workers)}
+    killers: dict[int, tuple[str, str]] = {}
+    for n, how, by in pool(jobs(), workers):
+        killers[n] = how, by
+        if len(killers) % 20 == 0:
+            print(f"{len(killers)} of these anew: {dict(Counter(how for how, _ in killers.values()))}", flush=True)
 
     def controls() -> Iterator[tuple[int, float, Callable[[], int]]]:
         """Yield for each that was not survived the same tests, up to the one that failed, without its mutant."""
