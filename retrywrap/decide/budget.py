@@ -214,7 +214,10 @@ class RatioBudget(_Shared):
 
     @property
     def available(self) -> float:
-        """What is left, in operations: a retry costs ``1 / ratio`` of them."""
+        """What is left, in operations: a retry costs ``1 / ratio`` of them.
+
+        Below 0 for a while where operations are forgotten before the retries that they paid for.
+        """
         with self._lock:
             return self._floor + sum(self._deposits) - sum(self._retries) * self._cost
 
