@@ -3,8 +3,9 @@
 Each mutant (see `mutants`) is run against the tests that reach its line, the likeliest first, until one fails. One that
 no test notices has survived; where that is right, `explained.txt` says why. No file changes: a mutant lives in memory
 alone, in a process of its own. First, after the tests were collected once, each mutant is put into functions that are
-there already, in a fork. What differs at import time, and what survived, is imported anew, in a fork of a process that
-has not imported the package. It runs in pure Python. Programs that a test starts run without a mutant.
+there already, in a fork, for some of the tests, and where it survives for the others. What differs at import time, and
+what survived, is imported anew, in a fork of a process that has not imported the package. It runs in pure Python.
+Programs that a test starts run without a mutant.
 
 What would fail without a mutant kills none. So each test runs first on functions that were swapped for their equals,
 and is left out where it sees that or takes too long; and each mutant that died by being imported anew has to live when
@@ -19,6 +20,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import random
 import signal
@@ -258,10 +260,18 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
         if options.keep:
             options.keep.write_text(json.dumps(list(tests.values())))
 
-        def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
+        ended: dict[int, str] = {}
+        killers: dict[str, Counter[str]] = defaultdict(Counter)
+        tried: dict[int, set[str]] = defaultdict(set)
+
+        def jobs(seconds: float) -> Iterator[tuple[int, float, Callable[[], int]]]:
             for n, mutant in enumerate(found):
+                if ended.get(n, "survived") != "survived":
+                    continue
                 pairs = swaps(_original(mutant.path), mutant.code)
-                chosen = first_few(chosen_for(mutant, tests, anywhere=False), killers[mutant.where], options.first)
+                reaching = [test for test in chosen_for(mutant, tests, anywhere=False) if test.name not in tried[n]]
+                chosen = first_few(reaching, killers[mutant.where], seconds)
+                tried[n].update(test.name for test in chosen)
                 if pairs and chosen:
 
                     def work(pairs: Any = pairs, chosen: Any = chosen) -> int:
@@ -269,19 +279,22 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
 
                     yield n, 60 + 30 * sum(test.seconds for test in chosen), work
 
-        ended: dict[int, str] = {}
-        killers: dict[str, Counter[str]] = defaultdict(Counter)
-        for n, how, by in pool(jobs(), options.workers):
-            ended[n] = how
-            killers[found[n].where][by] += 1
-            if options.out and how != "killed":
-                with options.out.open("a") as file:
-                    file.write(f"# line {found[n].line} {how}\n{found[n]}\n\n")
-            if len(ended) % 100 == 0:
-                print(f"{len(ended)} mutants: {dict(Counter(ended.values()))}", flush=True)
+        for seconds in (options.first, math.inf):
+            for done, (n, how, by) in enumerate(pool(jobs(seconds), options.workers), start=1):
+                ended[n] = how
+                killers[found[n].where][by] += 1
+                if done % 100 == 0:
+                    print(f"{done}; mutants so far: {dict(Counter(ended.values()))}", flush=True)
+            print(f"so far: {dict(Counter(ended.values()))}", flush=True)
+        if options.out:
+            options.out.write_text(_told((found[n].line, f"{found[n]}") for n in ended if ended[n] == "survived"))
         out.write_text(json.dumps([ended, list(tests.values())]))
 
     return pytest.main(arguments(files), plugins=[Session(run)])
+
+
+def _told(survivors: Iterable[tuple[int, str]]) -> str:
+    return "\n\n".join(f"# line {line}\n{text}" for line, text in survivors)
 
 
 def _kept(path: Path | None) -> dict[str, Test]:
@@ -337,8 +350,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="for --sample")
     parser.add_argument("--only", type=Path, help="try those that such a file names as --out writes")
     parser.add_argument("--tests", nargs="*", help="files of tests; by default all that concern these modules")
-    parser.add_argument("--first", type=float, default=4, help="seconds for the first round, of few tests, per mutant")
-    parser.add_argument("--only-first", action="store_true", help="no second round, of all tests, imported anew")
+    parser.add_argument("--first", type=float, default=4, help="seconds for the first few tests of each mutant")
+    parser.add_argument("--in-place", action="store_true", help="import none anew, but try all tests")
     parser.add_argument("--keep", type=Path, help="a file for what is known of the tests, to be read by the next run")
     parser.add_argument("--out", type=Path, help="a file for the survivors that are not explained")
     options = parser.parse_args()
@@ -376,7 +389,7 @@ def main() -> int:
         os.waitpid(pid, 0)
         first, known = json.loads(out.read_text())
     ended = {int(n): how for n, how in first.items()}
-    if not options.only_first:
+    if not options.in_place:
         ended |= again(found, {test[0]: Test(*test) for test in known}, ended, options.workers)
     return report(found, ended, options)
 
@@ -433,11 +446,11 @@ def report(found: list[Mutant], ended: dict[int, str], options: argparse.Namespa
         score = 100 * killed / max(1, len(own) - len(told))
         print(f"{module} | {len(own)} | {killed} | {late} | {len(told)} | {left} | {score:.1f} %")
     survivors = [(found[n].line, shown[n]) for n in sorted(alive) if shown[n] not in reasons]
-    print("\n\n".join(f"# line {line}\n{text}" for line, text in survivors))
+    print(_told(survivors))
     if options.out:
-        options.out.write_text("\n\n".join(f"# line {line}\n{text}" for line, text in survivors))
+        options.out.write_text(_told(survivors))
     stale = [text for text in reasons if text not in {shown[n] for n in alive}]
-    if stale and options.sample is None and not options.only_first and set(options.modules) >= set(MODULES):
+    if stale and options.sample is None and not options.in_place and set(options.modules) >= set(MODULES):
         print("explained, but killed or gone:", *stale, sep="\n\n")
         bad += len(stale)
     return int(bad > 0)
