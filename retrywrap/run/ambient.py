@@ -24,7 +24,7 @@ class Recording(Allowance):
     recorder: Recorder
 
 
-def leave(before: Allowance, link: Allowance) -> None:
+def leave(before: Allowance, link: Allowance | None) -> None:
     """Stand under what was ambient before; to be called where entering `link` may have been interrupted, too.
 
     Generators may leave in another order than they entered, and in another context, which the event loop closes them
@@ -33,7 +33,7 @@ def leave(before: Allowance, link: Allowance) -> None:
 
     Args:
         before: What was ambient.
-        link: What was entered.
+        link: What was entered; None: nothing.
     """
     if ambient.get() is link:
         ambient.set(before)

@@ -89,7 +89,7 @@ class Attempt:
 
     def _leave_limits(self) -> None:
         before, self._before = self._before, None
-        if before is not None and self._inside is not None:
+        if before is not None:
             leave(before, self._inside)
 
     def _leave(self, error: BaseException | None) -> RetryEvent | None:
@@ -109,10 +109,9 @@ class Attempt:
         """Note that the loop was left: where that was between two attempts, the operation ends without another one."""
         if self.stage == _RUNNING:
             return
-        was_ready, self.stage = self.stage != DONE, DONE
-        # Open after an attempt: its wait is due, or Ctrl-C came before anything was decided on it.
-        if self._operation is not None and (was_ready or self._operation.is_open):
-            self._operation.interrupted(during_attempt=False)
+        self.stage = DONE
+        if self._operation is not None:  # which is open where a retry is due, or Ctrl-C came before one was decided on
+            self._operation.cut_short()
         self._over()
 
     def _decide(self, error: BaseException | None) -> RetryEvent | None:
@@ -184,7 +183,7 @@ class Block(Attempt):
         if error is None and self._operation is None and self._limits is None:
             return False
         event = self._leave(error)
-        if event is None or self._operation is None:
+        if self._operation is None:
             return False
         again = pause(self._operation, event, error if isinstance(error, Exception) else None, self._result)
         if again:
@@ -287,6 +286,9 @@ class AsyncBlock(Attempt):
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        return self._exit(error)
+
+    def _exit(self, error: BaseException | None) -> Literal[True, False]:
         self.stage = DONE
         event = self._leave(error)
         if event is None or event.wait is None:
@@ -310,7 +312,7 @@ class AsyncBlock(Attempt):
             try:
                 await timer.__aexit__(kind, error, traceback)
             except TimeoutError as late:
-                if self.__exit__(type(late), late, late.__traceback__):
+                if self._exit(late):
                     return True
                 raise
-        return self.__exit__(kind, error, traceback)
+        return self._exit(error)

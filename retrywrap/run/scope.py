@@ -113,13 +113,14 @@ class RetryScope:
             link.closed = True
             leave(before, link)
         if isinstance(error, Exception) and self._could_have_retried(error):
-            attach(error, Note.make(_HOW_TO_RETRY, self.name, self._spec.layer, StopReason.REJECTED, 1))
+            layer = _HOW_TO_RETRY  # the same for all scopes, so that it is said once, however they are nested
+            attach(error, Note.make(_HOW_TO_RETRY, self.name, layer, StopReason.REJECTED, 1))
 
     def _could_have_retried(self, error: Exception) -> bool:
         """Whether an error left a plain block that another form of the scope would have retried."""
         if self._used or self._recorder().error_count or isinstance(error, RetryWrapError):
             return False
-        trial = RetryContext(self.policy.replace(before_retry=None, budget=None))
+        trial = RetryContext(self.policy.replace(budget=None))
         trial.begin(0.0)
         trial.since = self._since
         return not trial.failed(error, 0.0).final
@@ -204,7 +205,7 @@ class RetryScope:
             result: T = calls.call(spec, function, args, kwargs)
             return result
         finally:
-            if made and innermost is link:
+            if made:
                 link.closed = True
             leave(around, innermost)
 
@@ -232,7 +233,7 @@ class RetryScope:
             result: T = await calls.acall(spec, attempt, args, kwargs)
             return result
         finally:
-            if made and innermost is link:
+            if made:
                 link.closed = True
             leave(around, innermost)
 

@@ -62,8 +62,10 @@ HOMES = {
     "backoff": ("test_backoff", "test_model_backoff"),
     "budget": ("test_budget", "test_model_budget"),
     "registry": ("test_registry", "test_model_registry"),
-    "drive": ("test_semantics", "test_scope", "test_edges"),
-    "block": ("test_scope", "test_edges"),
+    "drive": ("test_semantics", "test_scope", "test_blocks", "test_edges"),
+    "track": ("test_track",),
+    "scope": ("test_scope", "test_blocks", "test_edges"),
+    "block": ("test_blocks", "test_scope", "test_edges"),
 }
 
 Living: TypeAlias = "dict[Any, list[FunctionType]]"

@@ -1,0 +1,451 @@
+"""Blocks that run again, at their edges: who holds the loop, what its limits reach, and what a cut wait lets out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from retrywrap import (
+    RetryBudget,
+    RetryEvent,
+    RetryExhausted,
+    registry,
+    remaining,
+    retry_scope,
+    return_codes,
+    subscribe,
+    with_retry,
+)
+from retrywrap.errors import RetryUsageError
+from retrywrap.testing import VirtualClock, observe
+
+
+def left_inside(context: contextvars.Context) -> float | None:
+    """Return the seconds that code which was begun inside a block still sees."""
+    return context.run(remaining)
+
+
+class SlowBudget(RetryBudget):
+    """Takes a second of the clock when an operation begins."""
+
+    __slots__ = ("clock",)
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def begin(self, now: float) -> None:
+        """Let time pass."""
+        self.clock.advance(1)
+
+
+def test_the_deadline_counts_from_the_start_however_slow_the_budget_is(clock: VirtualClock) -> None:
+    """What the budget takes is part of the time."""
+    for attempt in retry_scope(timeout=60, budget=SlowBudget(clock)):
+        with attempt:
+            assert attempt.remaining() == 59
+
+
+def test_a_block_in_another_context_stands_under_the_entered_scope(clock: VirtualClock) -> None:
+    """A loop over a scope that was entered elsewhere limits what runs inside, as there."""
+    seen: list[float | None] = []
+
+    def work() -> None:
+        for attempt in scope:
+            with attempt:
+                seen.append(remaining())
+        seen.append(remaining())
+
+    with retry_scope(timeout=60) as scope:
+        contextvars.Context().run(work)
+    assert seen == [60.0, None]
+
+
+def test_what_was_begun_in_a_block_is_not_limited_after_it(clock: VirtualClock) -> None:
+    """Neither after success nor after the last failure, though somebody holds the loop's iterator."""
+    for error in (None, ConnectionResetError("gone")):
+        attempts = iter(retry_scope(timeout=60, max=0))
+        with suppress(ConnectionResetError), next(attempts):
+            context = contextvars.copy_context()
+            assert left_inside(context) == 60
+            if error is not None:
+                raise error
+        assert left_inside(context) is None
+        del attempts
+
+
+def test_what_was_begun_in_an_async_block_is_not_limited_after_it(clock: VirtualClock) -> None:
+    """The same for its async twin."""
+
+    async def main() -> None:
+        for error in (None, ConnectionResetError("gone")):
+            attempts = aiter(retry_scope(timeout=60, max=0))
+            with suppress(ConnectionResetError):
+                async with await anext(attempts):
+                    context = contextvars.copy_context()
+                    assert left_inside(context) == 60
+                    if error is not None:
+                        raise error
+            assert left_inside(context) is None
+            del attempts
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_is_left_between_attempts_limits_nothing_any_more(clock: VirtualClock) -> None:
+    """By break, after a failure that would be retried: the operation ends as cancelled, and its deadline with it."""
+    with observe() as events:
+        for attempt in retry_scope(timeout=60, name="left"):
+            with attempt:
+                context = contextvars.copy_context()
+                raise ConnectionResetError("gone")
+            break
+    assert left_inside(context) is None
+    assert [event.name for event in events] == ["retry.scheduled", "retry.cancelled"]
+
+
+def test_an_attempt_of_a_loop_that_is_over_cannot_be_entered() -> None:
+    """Its iterator has gone."""
+    for attempt in retry_scope():  # noqa: B007 - used when it is over
+        break
+    with pytest.raises(RetryUsageError, match="entered once, inside its loop"), attempt:
+        raise AssertionError("it was entered")
+
+
+def test_with_gives_the_attempt(clock: VirtualClock) -> None:
+    """``as`` names the same object in each form."""
+    for attempt in retry_scope():
+        with attempt as entered:
+            assert entered is attempt
+
+    async def main() -> None:
+        async for attempt in retry_scope():
+            async with attempt as entered:
+                assert entered is attempt
+        async for attempt in retry_scope():
+            with attempt as entered:
+                assert entered is attempt
+
+    asyncio.run(main())
+
+
+def test_the_mistake_is_named(clock: VirtualClock) -> None:
+    """An attempt that was not entered, and one that was entered at the wrong time, are told apart."""
+    with pytest.raises(RetryUsageError, match="the attempt was not entered"):
+        for _ in retry_scope():
+            pass
+    for attempt in retry_scope():
+        with attempt, pytest.raises(RetryUsageError, match="an attempt is entered once"), attempt:
+            pass
+
+
+def test_asking_too_early_leaves_the_running_attempt_its_limits(clock: VirtualClock) -> None:
+    """The mistake ends no block that is running."""
+
+    async def main() -> None:
+        attempts = aiter(retry_scope(timeout=60))
+        async with await anext(attempts):
+            with pytest.raises(RetryUsageError):
+                await anext(attempts)
+            assert remaining() == 60
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_loop_that_goes_away_while_a_retry_runs_ends_nothing(clock: VirtualClock, waits: bool) -> None:
+    """The retry's own outcome does."""
+
+    async def main() -> None:
+        loop: Any = aiter(retry_scope(max=1, interval=0))
+        with await anext(loop):
+            raise ConnectionResetError("first")
+        with await anext(loop):
+            del loop
+            gc.collect()
+            raise ConnectionResetError("second")
+
+    def plain() -> None:
+        loop: Any = iter(retry_scope(max=1, interval=0))
+        with next(loop):
+            raise ConnectionResetError("first")
+        with next(loop):
+            del loop
+            gc.collect()
+            raise ConnectionResetError("second")
+
+    with observe() as events, pytest.raises(ConnectionResetError, match="second"):
+        asyncio.run(main()) if waits else plain()
+    assert [event.name for event in events] == ["retry.scheduled", "retry.exhausted"]
+
+
+def test_ctrl_c_while_a_result_is_judged_ends_the_block(clock: VirtualClock) -> None:
+    """Where a retry was under way, that is told once."""
+    answers = [False, KeyboardInterrupt()]
+
+    def judge(_: object) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, KeyboardInterrupt):
+            raise answer
+        return answer
+
+    with observe() as events, pytest.raises(KeyboardInterrupt):
+        for attempt in retry_scope(results=lambda value: return_codes(-6) if judge(value) is False else None):
+            with attempt:
+                pass
+    assert [event.name for event in events] == ["retry.scheduled", "retry.cancelled"]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_ctrl_c_in_before_retry_is_an_attempts(clock: VirtualClock, waits: bool) -> None:
+    """The retry that it was to prepare counts as ended."""
+
+    def hook(_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async for attempt in retry_scope(interval=0, before_retry=hook):
+            with attempt:
+                raise ConnectionResetError("gone")
+
+    def plain() -> None:
+        for attempt in retry_scope(interval=0, before_retry=hook):
+            with attempt:
+                raise ConnectionResetError("gone")
+
+    with observe() as events, pytest.raises(KeyboardInterrupt):
+        if waits:
+            coroutine = main()
+            coroutine.send(None)
+        else:
+            plain()
+    assert [(event.name, event.attempt) for event in events] == [("retry.scheduled", 1), ("retry.cancelled", 2)]
+    assert registry.retry_count == 1
+
+
+def cancelling(scope: Any, after: int) -> Callable[[], None]:
+    """Cancel a scope when so many retries were scheduled; return what ends that."""
+    told: list[RetryEvent] = []
+
+    def listen(event: RetryEvent) -> None:
+        told.append(event)
+        if event.wait is not None and len(told) == after:
+            scope.cancel()
+
+    return subscribe(listen)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_error_of_before_retry_comes_out_of_a_cut_wait(clock: VirtualClock, waits: bool) -> None:
+    """It is the last error, and itself."""
+
+    def hook(_: object) -> None:
+        raise TimeoutError("the hook's")
+
+    scope = retry_scope(before_retry=hook)
+
+    async def main() -> None:
+        async for attempt in scope:
+            with attempt:
+                raise ConnectionResetError("the block's")
+
+    def plain() -> None:
+        for attempt in scope:
+            with attempt:
+                raise ConnectionResetError("the block's")
+
+    end = cancelling(scope, after=2)
+    try:
+        with pytest.raises(TimeoutError, match="the hook's"):
+            asyncio.run(main()) if waits else plain()
+    finally:
+        end()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_result_comes_out_of_a_cut_wait(clock: VirtualClock, waits: bool) -> None:
+    """As that of the error that says so."""
+    scope = retry_scope(results=return_codes)
+
+    async def main() -> None:
+        async for attempt in scope:
+            with attempt:
+                attempt.set_result(-6)
+
+    def plain() -> None:
+        for attempt in scope:
+            with attempt:
+                attempt.set_result(-6)
+
+    end = cancelling(scope, after=1)
+    try:
+        with pytest.raises(RetryExhausted) as caught:
+            asyncio.run(main()) if waits else plain()
+    finally:
+        end()
+    assert caught.value.result == -6
+
+
+def test_each_async_attempt_has_its_own_result(clock: VirtualClock) -> None:
+    """One that sets none is not judged by that of the attempt before."""
+    numbers = []
+
+    async def main() -> None:
+        async for attempt in retry_scope(results=return_codes):
+            with attempt:
+                numbers.append(attempt.number)
+                if attempt.number == 1:
+                    attempt.set_result(-6)
+
+    asyncio.run(main())
+    assert numbers == [1, 2]
+
+
+def test_nothing_after_an_async_block_runs_when_it_has_failed_for_good(clock: VirtualClock) -> None:
+    """The last error comes out of the block itself."""
+    after = []
+
+    async def main() -> None:
+        async for attempt in retry_scope(max=1):
+            with attempt:
+                raise ConnectionResetError("gone")
+            after.append(attempt.number)
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(main())
+    assert after == [1]
+
+
+class Mine(ConnectionResetError):
+    """An error that can be referred to weakly."""
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_error_that_came_out_of_an_async_block_is_in_no_cycle(clock: VirtualClock, cut: bool) -> None:
+    """It goes with its last reference."""
+    scope = retry_scope(max=1)
+    references: list[weakref.ref[Mine]] = []
+
+    async def main() -> None:
+        async for attempt in scope:
+            with attempt:
+                error = Mine("gone")
+                references.append(weakref.ref(error))
+                try:
+                    raise error
+                finally:
+                    del error
+
+    async def look() -> list[object]:
+        with suppress(Mine):
+            await main()
+        return [reference() for reference in references]
+
+    end = cancelling(scope, after=1) if cut else lambda: None
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(look()) == [None] * (1 if cut else 2)
+    finally:
+        gc.enable()
+        end()
+
+
+# --- what left a plain with block
+
+
+def test_an_error_that_was_given_up_before_the_scope_is_news_to_it(clock: VirtualClock) -> None:
+    """Raised again inside, it would have been retried, and is told how."""
+    error = ConnectionResetError("again")
+
+    def old() -> None:
+        raise error
+
+    with pytest.raises(ConnectionResetError):
+        with_retry(max=1)(old)()
+    with pytest.raises(ConnectionResetError) as caught, retry_scope():
+        raise error
+    assert ["exhausted" in caught.value.__notes__[0], "with block" in caught.value.__notes__[1]] == [True, True]
+
+
+def test_the_way_to_retry_is_told_once(clock: VirtualClock) -> None:
+    """However many scopes the error leaves; in async blocks, too; where the scope's time is long enough."""
+    with pytest.raises(ConnectionResetError) as caught, retry_scope(), retry_scope():
+        raise ConnectionResetError("gone")
+    assert len(caught.value.__notes__) == 1
+
+    async def main() -> None:
+        async with retry_scope(timeout=0.5, interval=0):
+            raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError) as acaught:
+        asyncio.run(main())
+    assert "for attempt in retry_scope" in acaught.value.__notes__[0]
+
+
+def test_whoever_retried_inside_needs_no_advice(clock: VirtualClock) -> None:
+    """Something inside the scope failed and was retried: the author knows how."""
+    failures = [ConnectionResetError("first")]
+
+    @with_retry
+    def work() -> None:
+        if failures:
+            raise failures.pop()
+
+    with pytest.raises(ConnectionResetError) as caught, retry_scope():
+        work()
+        raise ConnectionResetError("plain")
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_the_advice_costs_no_budget(clock: VirtualClock) -> None:
+    """To find out whether it would have been retried draws nothing."""
+    budget = RetryBudget()
+    with pytest.raises(ConnectionResetError), retry_scope(budget=budget):
+        raise ConnectionResetError("plain")
+    assert budget.available == 500
+
+
+def test_a_scopes_budget_that_fails_is_named(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """When the scope is entered."""
+
+    class Broken(RetryBudget):
+        """Cannot begin."""
+
+        def begin(self, now: float) -> None:
+            """Fail."""
+            raise RuntimeError("broken")
+
+    with retry_scope(budget=Broken(capacity=99)):
+        pass
+    assert "capacity=99" in caplog.text
+
+
+def test_a_function_that_must_be_awaited_is_named() -> None:
+    """In the message of the call that cannot await it."""
+
+    async def fetch() -> None:
+        """Do nothing."""
+
+    with pytest.raises(TypeError, match=r"fetch.* is a coroutine function; write: await scope\.acall"):
+        retry_scope().call(fetch)
+
+
+def test_what_was_begun_in_a_call_is_not_limited_after_it(clock: VirtualClock) -> None:
+    """Neither by call nor by acall."""
+
+    async def here() -> contextvars.Context:
+        return contextvars.copy_context()
+
+    contexts = [
+        retry_scope(timeout=60).call(contextvars.copy_context),
+        asyncio.run(retry_scope(timeout=60).acall(here)),
+    ]
+    assert [left_inside(context) for context in contexts] == [None, None]
