@@ -441,6 +441,9 @@ async def acontinue(
     try:
         ambient.set(limits)
         return await _acontinue(operation, call, arguments, named)
+    except BaseException:
+        operation.cut_short()
+        raise
     finally:
         limits.closed = True
         leave(around, limits)
