@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
+import functools
 import gc
+import operator
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +27,7 @@ from retrywrap import (
     subscribe,
     with_retry,
 )
-from retrywrap.errors import RetryUsageError
+from retrywrap.errors import DeadlineExceeded, RetryUsageError
 from retrywrap.testing import VirtualClock, observe
 
 
@@ -449,3 +453,145 @@ def test_what_was_begun_in_a_call_is_not_limited_after_it(clock: VirtualClock) -
         asyncio.run(retry_scope(timeout=60).acall(here)),
     ]
     assert [left_inside(context) for context in contexts] == [None, None]
+
+
+def test_a_scope_awaits_whatever_can_be_awaited(clock: VirtualClock) -> None:
+    """And names what cannot be, as well as the function that returned it."""
+
+    async def fetch(page: int) -> str:
+        return f"page {page} of {remaining()} s"
+
+    def plain(page: int) -> Any:
+        return fetch(page)
+
+    def wrong(page: int) -> Any:
+        return page
+
+    async def main() -> None:
+        scope = retry_scope(timeout=60)
+        assert [await scope.acall(each, 1) for each in (fetch, plain)] == ["page 1 of 60.0 s"] * 2
+        assert remaining() is None
+        with pytest.raises(TypeError, match=r"wrong returned 1\b"):
+            await scope.acall(wrong, 1)  # type: ignore[arg-type]  # the mistake that is tried
+        assert remaining() is None
+
+    asyncio.run(main())
+
+
+def test_a_call_at_the_very_end_of_the_time_is_made(clock: VirtualClock) -> None:
+    """One that comes later is not, and the message says why."""
+    with retry_scope(timeout=60, name="job") as scope:
+        clock.advance(60)
+        assert scope.call(len, [1]) == 1
+        clock.advance(0.5)
+        with pytest.raises(DeadlineExceeded) as caught:
+            scope.call(len, [1])
+    assert str(caught.value) == "the time of the scope job was over before <built-in function len> was called"
+
+
+def test_a_scope_knows_fractions_of_a_second(clock: VirtualClock) -> None:
+    """What is left is neither rounded nor negative."""
+    with retry_scope(timeout=1) as scope:
+        clock.advance(0.75)
+        assert scope.remaining() == 0.25
+        clock.advance(1)
+        assert scope.remaining() == 0
+
+
+def test_what_is_carried_is_called_as_it_was_given(clock: VirtualClock) -> None:
+    """With its arguments, inside the scope, sync and async; and whatever comes of it, the caller's limits are back."""
+
+    def work(*arguments: Any, **named: Any) -> Any:
+        if not arguments:
+            raise LookupError("no arguments")
+        return arguments, named, remaining()
+
+    async def awork(*arguments: Any, **named: Any) -> Any:
+        return work(*arguments, **named)
+
+    async def main(carried: Any) -> Any:
+        with pytest.raises(LookupError):
+            await carried()
+        assert remaining() is None
+        result = await carried(1, a=2)
+        assert remaining() is None
+        return result
+
+    def outside() -> None:
+        with pytest.raises(LookupError):
+            carried()
+        assert remaining() is None
+        assert carried(1, a=2) == ((1,), {"a": 2}, 60.0)
+        assert remaining() is None
+        assert asyncio.run(main(acarried)) == ((1,), {"a": 2}, 60.0)
+
+    with retry_scope(timeout=60) as scope:
+        carried, acarried = scope.carry(work), scope.carry(awork)
+        contextvars.Context().run(outside)
+    assert (carried.__name__, acarried.__name__) == ("work", "awork")
+
+
+def first_user(scope: Any) -> str:
+    """Ask a scope for its name; the first to do so gives it."""
+    return scope.name
+
+
+def second_user(scope: Any) -> str:
+    """The same."""
+    return scope.name
+
+
+def test_a_scope_is_named_once_after_its_first_user() -> None:
+    """The module and the qualified name of the function; where there is none, a question mark."""
+    scope = retry_scope()
+    assert first_user(scope) == second_user(scope) == "retry_scope in test_blocks.first_user"
+    assert second_user(retry_scope()) == "retry_scope in test_blocks.second_user"
+
+
+def test_a_scope_that_no_python_code_uses_has_no_users_name() -> None:
+    """As in a thread that runs builtin functions alone."""
+    scope, ended = retry_scope(), threading.Event()
+    steps = [functools.partial(getattr, scope, "name"), ended.set]
+    _thread.start_new_thread(list, (map(operator.call, steps),))
+    assert ended.wait(10)
+    assert scope.name == "retry_scope in ?"
+
+
+def test_scopes_that_are_written_alike_are_recorded_apart(clock: VirtualClock) -> None:
+    """Under the names of the functions that use them."""
+
+    def one() -> None:
+        for attempt in retry_scope(max=1, interval=0):
+            with attempt:
+                raise ConnectionResetError("one")
+
+    def two() -> None:
+        for attempt in retry_scope(max=1, interval=0):
+            with attempt:
+                raise ConnectionResetError("two")
+
+    for each in (one, two, one):
+        with pytest.raises(ConnectionResetError):
+            each()
+    prefix = "retry_scope in test_blocks.test_scopes_that_are_written_alike_are_recorded_apart.<locals>."
+    counts = {name: registry.stats(name).errors for name in registry.operations}
+    assert {name: count for name, count in counts.items() if count} == {prefix + "one": 4, prefix + "two": 2}
+
+
+def test_a_scope_has_the_counts_of_each_operation_inside(clock: VirtualClock) -> None:
+    """By name, and of all."""
+
+    def fail() -> None:
+        raise ConnectionResetError("gone")
+
+    with retry_scope() as scope:
+        for name, times in (("a", 1), ("b", 2)):
+            with pytest.raises(ConnectionResetError):
+                with_retry(max=times, name=name)(fail)()
+    assert [scope.stats("a").errors, scope.stats("b").errors, scope.stats().errors] == [2, 3, 5]
+
+
+def test_a_parameter_that_a_scope_does_not_know_is_named() -> None:
+    """With the function that was called."""
+    with pytest.raises(TypeError, match=r"^retry_scope\(\) .*'tries'"):
+        retry_scope(tries=3)  # type: ignore[call-arg]  # the mistake that is tried
