@@ -293,11 +293,12 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
             for done, (n, how, by) in enumerate(pool(jobs(seconds), options.workers), start=1):
                 ended[n] = how
                 killers[found[n].where][by] += 1
+                if options.out and how == "survived" and seconds == math.inf:
+                    with options.out.open("a") as file:
+                        file.write(f"{_told([(found[n].line, str(found[n]))])}\n\n")
                 if done % 100 == 0:
                     print(f"{done}; mutants so far: {dict(Counter(ended.values()))}", flush=True)
             print(f"so far: {dict(Counter(ended.values()))}", flush=True)
-        if options.out:
-            options.out.write_text(_told((found[n].line, f"{found[n]}") for n in ended if ended[n] == "survived"))
         out.write_text(json.dumps([ended, list(tests.values())]))
 
     return pytest.main(arguments(files), plugins=[Session(run)])
@@ -336,13 +337,14 @@ def imported(mutant: Mutant, chosen: list[Test]) -> int:
 
 
 def _blocks(path: Path) -> dict[str, str]:
-    """Return the mutants that a file describes, a block each, and what is said of them."""
+    """Return the mutants that a file describes, a block for each statement, and what is said of them."""
     found: dict[str, str] = {}
     for block in path.read_text("utf-8").split("\n\n"):
         lines = [line for line in block.strip("\n").splitlines() if not line.startswith("#")]
         why = " ".join(line[2:] for line in lines if line.startswith("= "))
-        if lines:
-            found["\n".join(line for line in lines if not line.startswith("= "))] = why
+        for line in lines[2:]:
+            if line.startswith("+ "):
+                found["\n".join([*lines[:2], line])] = why
     return found
 
 
