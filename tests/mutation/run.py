@@ -287,7 +287,7 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
                     def work(pairs: Any = pairs, chosen: Any = chosen) -> int:
                         return session.kills(chosen) if swap(pairs, living) else 0
 
-                    yield n, 60 + 30 * sum(test.seconds for test in chosen), work
+                    yield n, 20 + 5 * sum(test.seconds for test in chosen), work
 
         for seconds in (options.first, math.inf):
             for done, (n, how, by) in enumerate(pool(jobs(seconds), options.workers), start=1):
