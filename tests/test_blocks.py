@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from retrywrap import (
+    Registry,
     RetryBudget,
     RetryEvent,
     RetryExhausted,
@@ -595,3 +596,36 @@ def test_a_parameter_that_a_scope_does_not_know_is_named() -> None:
     """With the function that was called."""
     with pytest.raises(TypeError, match=r"^retry_scope\(\) .*'tries'"):
         retry_scope(tries=3)  # type: ignore[call-arg]  # the mistake that is tried
+
+
+class Halt(BaseException):
+    """What is no Exception."""
+
+
+def test_a_hook_that_is_interrupted_ends_the_limits_at_once(clock: VirtualClock) -> None:
+    """Though whoever keeps the error keeps the loop as well."""
+    inside: list[contextvars.Context] = []
+
+    def hook(_: object) -> None:
+        raise Halt
+
+    async def main() -> None:
+        async for attempt in retry_scope(timeout=60, interval=0, before_retry=hook):
+            with attempt:
+                inside.append(contextvars.copy_context())
+                raise ConnectionResetError("gone")
+
+    with pytest.raises(Halt) as kept:
+        main().send(None)
+    assert left_inside(inside[0]) is None
+    assert kept.value.__traceback__ is not None
+
+
+def test_scopes_keep_nothing_of_the_application_alive() -> None:
+    """The specs of scopes that are written alike are shared, but where an object was given."""
+    mine = Registry()
+    reference = weakref.ref(mine)
+    assert retry_scope(registry=mine).policy.max == 10
+    del mine
+    gc.collect()
+    assert reference() is None

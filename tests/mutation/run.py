@@ -289,7 +289,7 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
 
                     yield n, 20 + 5 * sum(test.seconds for test in chosen), work
 
-        for seconds in (options.first, math.inf):
+        for seconds in () if options.anew else (options.first, math.inf):
             for done, (n, how, by) in enumerate(pool(jobs(seconds), options.workers), start=1):
                 ended[n] = how
                 killers[found[n].where][by] += 1
@@ -364,6 +364,7 @@ def main() -> int:
     parser.add_argument("--tests", nargs="*", help="files of tests; by default all that concern these modules")
     parser.add_argument("--first", type=float, default=4, help="seconds for the first few tests of each mutant")
     parser.add_argument("--in-place", action="store_true", help="import none anew, but try all tests")
+    parser.add_argument("--anew", action="store_true", help="try none in place, but import each anew")
     parser.add_argument("--keep", type=Path, help="a file for what is known of the tests, to be read by the next run")
     parser.add_argument("--out", type=Path, help="a file for the survivors that are not explained")
     options = parser.parse_args()
