@@ -73,6 +73,29 @@ def test_a_block_in_another_context_stands_under_the_entered_scope(clock: Virtua
     assert seen == [60.0, None]
 
 
+def test_a_block_in_another_context_draws_from_the_entered_scope(clock: VirtualClock) -> None:
+    """What others have used up there is used up for the loop as well."""
+    outcomes: list[Exception] = [ConnectionResetError("first")]
+    rounds: list[int] = []
+
+    @with_retry(max=1, interval=0)
+    def once() -> None:
+        if outcomes:
+            raise outcomes.pop()
+
+    def work() -> None:
+        for attempt in scope:
+            with attempt:
+                rounds.append(attempt.number)
+                raise ConnectionResetError("gone")
+
+    with retry_scope(max=1, interval=0) as scope:
+        once()
+        with pytest.raises(ConnectionResetError):
+            contextvars.Context().run(work)
+    assert rounds == [1]
+
+
 def test_what_was_begun_in_a_block_is_not_limited_after_it(clock: VirtualClock) -> None:
     """Neither after success nor after the last failure, though somebody holds the loop's iterator."""
     for error in (None, ConnectionResetError("gone")):

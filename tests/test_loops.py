@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -311,3 +312,18 @@ def test_what_takes_over_goes_on_where_the_fast_path_was(clock: VirtualClock) ->
         end()
     (event,) = told
     assert (event.name, event.attempt, event.operation) == ("retry.cancelled", 2, "taken")
+
+
+@pytest.mark.parametrize("interval", [0, 1])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_traceback_is_as_long_after_two_attempts_as_after_many(
+    clock: VirtualClock, form: str, interval: float
+) -> None:
+    """Where one exception object is raised each time; the first of the late form comes from another place."""
+    lengths = []
+    for times in (2, 3, 5) if form == "late" else (1, 2, 5):
+        error = ConnectionResetError("the same")
+        with pytest.raises(ConnectionResetError) as caught:
+            run(form, [error] * (times + 1), max=times, interval=interval)
+        lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert len(set(lengths)) == 1

@@ -788,3 +788,29 @@ def test_the_same_data_goes_to_each_attempt(clock: VirtualClock) -> None:
     codes = iter([-6, -6, 0])
     assert backup_execute_with_retry(backup_retry_context_init(3, 5), lambda data: next(data), codes) == 0
     assert clock.waits == [5.0, 5.0]
+
+
+def test_what_was_retried_inside_an_operation_is_not_retried_again(clock: VirtualClock) -> None:
+    """Nor is what was given up before the run taken for that."""
+    calls = []
+    old = ConnectionResetError("old")
+
+    @with_retry(max=2, interval=0)
+    def inner(error: Exception) -> int:
+        calls.append(error)
+        raise error
+
+    with pytest.raises(ConnectionResetError):
+        inner(old)
+    calls.clear()
+    context = BackupRetryContext(3, 1)
+    assert backup_execute_with_retry(context, lambda _: inner(ConnectionResetError("new"))) == -11
+    assert len(calls) == 3
+
+    def outer(_: object) -> int:
+        calls.append(old)
+        raise old
+
+    calls.clear()
+    backup_execute_with_retry(context, outer)
+    assert len(calls) == 4

@@ -109,7 +109,7 @@ class Operation:
 
     def _begin_on_track(self, known: track.Track, limits: Allowance | None) -> None:
         spec = self.spec
-        if not known.beaten or not track.is_plain(spec.registry):
+        if not known.beaten:
             return
         self._track, self.policy, self.clock = known, known.policy, clocks.REAL
         self._started, self._epoch = track.started()
