@@ -405,7 +405,7 @@ def test_an_error_that_was_given_up_before_the_scope_is_news_to_it(clock: Virtua
 
 def test_the_way_to_retry_is_told_once(clock: VirtualClock) -> None:
     """However many scopes the error leaves; in async blocks, too; where the scope's time is long enough."""
-    with pytest.raises(ConnectionResetError) as caught, retry_scope(), retry_scope():
+    with pytest.raises(ConnectionResetError) as caught, retry_scope(name="a"), retry_scope(max=3):
         raise ConnectionResetError("gone")
     assert len(caught.value.__notes__) == 1
 

@@ -152,6 +152,12 @@ LATE = """
         import asyncio
         assert asyncio.run(app.asynchronous()) == 1
         assert asyncio.run(app.awaitable()) == 1
+
+    def test_later():
+        import asyncio
+        store = []
+        asyncio.run(app.later(store))
+        assert store == [1]
 """
 
 
@@ -160,6 +166,11 @@ def test_what_is_not_idempotent(pytester: pytest.Pytester) -> None:
     app = """
     @with_retry(max=1, interval=1)
     def add(store): store.append(1)
+
+    async def added(store): store.append(1)
+
+    @with_retry(max=1, interval=1)
+    def later(store): return added(store)
 
     @with_retry(max=1, interval=1)
     def put(store): store.add(1)
@@ -183,10 +194,11 @@ def test_what_is_not_idempotent(pytester: pytest.Pytester) -> None:
     assert re.search(
         r"not idempotent 1 of 1 test app\.add .*\n.*AssertionError: .*, after its work was done twice", found
     )
+    assert re.search(r"not idempotent 1 of 1 test app\.later ", found)
     assert re.search(
         r"broke 1 of 1 test app\.opens .*\n.*did not before: AssertionError: assert \[1\] == \[0\]: the fault", found
     )
-    assert found.endswith("1 broke, 1 not idempotent, 4 survived"), found
+    assert found.endswith("1 broke, 2 not idempotent, 4 survived"), found
 
 
 STAYS = """
@@ -277,3 +289,48 @@ def test_a_rerun_that_a_timeout_ended(pytester: pytest.Pytester) -> None:
     assert result.ret == 1
     assert re.search(r"broke 1 of 1 test app\.load .*\n.*Failed: Timeout .*, with an error at every call", found), found
     assert re.search(r"broke 1 of 1 test app\._waits .*\n.*Failed: Timeout .*, with an error at the first call", found)
+
+
+CAPPED = """
+    import app
+
+    def test_it():
+        assert app.capped() == 1
+"""
+
+
+def test_a_timeout_of_many_waits_is_a_cap(pytester: pytest.Pytester) -> None:
+    """Where so much of it is over that its end can be seen."""
+    app = """
+    @with_retry(max=None, timeout=600, interval=5)
+    def capped(): return 1
+    """
+    result = run(pytester, CAPPED, "--retry-inject", app=app)
+    assert (result.ret, report(result)[-1]) == (0, "1 survived")
+
+
+OPAQUE = """
+    import app, asyncio
+
+    async def main():
+        return await app.opaque()
+
+    def test_it():
+        assert asyncio.run(main()) == 1
+"""
+
+
+def test_work_whose_end_cannot_be_seen_is_not_tried_late(pytester: pytest.Pytester) -> None:
+    """As that of an awaitable of a class of its own."""
+    app = """
+    class Opaque:
+        def __await__(self):
+            yield from ()
+            return 1
+
+    @with_retry(max=1, interval=1)
+    def opaque(): return Opaque()
+    """
+    result = run(pytester, OPAQUE, "--retry-inject-late", app=app)
+    assert (result.ret, report(result)[-1]) == (0, "1 not tried")
+    assert "nobody can tell when its work is done" in "\n".join(report(result))

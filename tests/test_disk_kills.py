@@ -28,5 +28,5 @@ def test_kills(tmp_path: Path, moment: str) -> None:
     assert set(told) == set(CAMPAIGNS)
     for name, figures in told.items():
         assert figures["kills"] >= ROUNDS
-        assert figures["inside a write"] > 0
+        assert figures["in a call"] > 0
         assert figures["lines" if "log" in name else "writes"] > 0

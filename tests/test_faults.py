@@ -339,3 +339,18 @@ def test_chance_needs_an_error() -> None:
     """One at least."""
     with pytest.raises(ValueError, match="errors must be one exception, or exception type, at least"):
         at_rate(0.5)
+
+
+def test_latency_of_tasks_overlaps(clock: VirtualClock) -> None:
+    """As the time of tasks that run at once does; it is no wait."""
+
+    @with_retry
+    async def fetch() -> None:
+        """Do nothing."""
+
+    async def main() -> None:
+        await asyncio.gather(*[fetch() for _ in range(10)])
+
+    with inject(fetch, latency(2)):
+        asyncio.run(main())
+    assert (clock.now(), clock.waits) == (2.0, [])

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from retrywrap import ErrorCode, Registry, StopReason, registry, with_retry
 from retrywrap.run import inventory
-from retrywrap.testing import Observed, observe
+from retrywrap.testing import Observed, VirtualClock, isolated_registry, observe
 
 retried = with_retry(max=2, interval=3, registry=Registry(), name="op")
 
@@ -222,3 +223,37 @@ def test_a_single_value_is_no_list(wrong: dict[str, Any], said: str) -> None:
         fails(1)()
     with pytest.raises(TypeError, match=said):
         events.expect("op", **wrong)
+
+
+def test_tasks_of_trio_are_told_apart() -> None:
+    """Two of one operation that fail at the same time, with different errors."""
+
+    @with_retry(max=3, interval=1, name="two")
+    async def work(errors: list[Exception]) -> None:
+        if errors:
+            raise errors.pop()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, [ConnectionResetError(), ConnectionResetError()])
+            nursery.start_soon(work, [TimeoutError(), TimeoutError()])
+
+    with VirtualClock(), observe() as events:
+        trio.run(main)
+    each = [set(operation.codes) for operation in events.of("two")]
+    assert sorted(map(len, each)) == [1, 1]
+    assert set.union(*each) == {ErrorCode.TIMEOUT, ErrorCode.CONNECTION_LOST}
+
+
+def test_an_isolated_registry_has_its_size_back() -> None:
+    """And all the errors that were in it, whatever was made of it meanwhile."""
+
+    @with_retry(max=4, interval=0)
+    def fail() -> None:
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        fail()
+    with isolated_registry():
+        registry.resize(2)
+    assert (registry.error_buffer_size, len(registry.errors)) == (1000, 5)

@@ -30,6 +30,7 @@ from retrywrap import (
 )
 from retrywrap.errors import ConfigurationError, DeadlineExceeded, RetryUsageError
 from retrywrap.reports import forget
+from retrywrap.run import spec
 from retrywrap.testing import VirtualClock
 
 
@@ -932,3 +933,21 @@ def test_what_binds_to_itself_is_retried() -> None:
         operation = with_retry(max=1, interval=0, name="itself")(Itself())
 
     assert Service().operation() == "done"
+
+
+def test_a_policy_that_was_resolved_while_another_was_configured_is_not_kept(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks next finds the new one, though the old one is put away last."""
+    resolve = spec.resolve
+
+    def slow(*arguments: Any) -> RetryPolicy:
+        found = resolve(*arguments)
+        monkeypatch.setattr(spec, "resolve", resolve)
+        configure(error_retry_max=3)  # as another thread does
+        return found
+
+    scope = retry_scope()
+    configure(error_retry_max=4)
+    monkeypatch.setattr(spec, "resolve", slow)
+    assert (scope.policy.max, scope.policy.max) == (4, 3)

@@ -172,6 +172,7 @@ class _Contents(NamedTuple):
     by_code: dict[int, int]
     last: _News | None
     tallied: dict[str, int]
+    size: int | None
 
 
 class Registry:
@@ -433,10 +434,11 @@ class Registry:
         """
         with self._counted():
             tallied = {name: tally.count for name, tally in self._tallies.items()}
-            before = _Contents(tuple(self._errors), self._operations, self._by_code, self._last, tallied)
-            new = contents or _Contents((), {}, {}, None, {})
+            size = self._errors.maxlen
+            before = _Contents(tuple(self._errors), self._operations, self._by_code, self._last, tallied, size)
+            new = contents or _Contents((), {}, {}, None, {}, size)
             names = [name for name in self._operations if name not in new.operations]
-            self._errors = deque(new.errors, maxlen=self._errors.maxlen)
+            self._errors = deque(new.errors, maxlen=new.size)
             self._operations = {**new.operations, **{name: _Counts() for name in names}}
             self._by_code, self._last = new.by_code, new.last
             for name, tally in self._tallies.items():

@@ -117,12 +117,22 @@ class VirtualClock(clocks.Clock):
             seconds: How long.
             limits: What may be cancelled.
         """
-        due = self._elapsed + seconds
+        await self.pass_until(self._elapsed + seconds, limits)
+        if not limits.cancelled:
+            with self._lock:
+                self._waits.append(seconds)
+
+    async def pass_until(self, due: float, limits: Allowance) -> None:
+        """Let time pass as `asleep` does, without recording a wait.
+
+        Args:
+            due: Until when, in virtual seconds.
+            limits: What may be cancelled.
+        """
         await self._turns.wait(due, limits)
         if limits.cancelled:
             return
         with self._lock:
-            self._waits.append(seconds)
             self._elapsed = max(self._elapsed, due)
             self._looks = 0
 

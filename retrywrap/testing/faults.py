@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from types import MethodType, TracebackType
 from typing import Any
 
@@ -325,12 +325,20 @@ def _faulty(
             return function(*args, **kwargs)
         _pass(injection.next_fault(proxy))
         result = function(*args, **kwargs)
+        if iscoroutine(result):
+            return _finishing(result, injection, proxy)
         if not isawaitable(result):  # that has not run yet
             injection.finish(proxy)
         return result
 
     faulty: Callable[..., Any] = async_attempt if is_async(function) else attempt
     return functools.wraps(function)(faulty) if hasattr(function, "__name__") else faulty
+
+
+async def _finishing(coroutine: Coroutine[Any, Any, Any], injection: Injection, proxy: Any) -> Any:
+    result = await coroutine
+    injection.finish(proxy)
+    return result
 
 
 def _pass(seconds: float) -> None:
@@ -344,6 +352,7 @@ def _pass(seconds: float) -> None:
 async def _pass_async(seconds: float) -> None:
     clock = clocks.current()
     if isinstance(clock, VirtualClock):
-        clock.advance(seconds)
+        if seconds:
+            await clock.pass_until(clock.now() + seconds, PROCESS)
     elif seconds:
         await clocks.REAL.asleep(seconds, PROCESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from retrywrap.decide.naming import unknown_parameter
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import registry
 from retrywrap.run import inventory
+from retrywrap.run.clock import under_trio
 from retrywrap.testing.names import meant, name_of
 from retrywrap.testing.usage import tell
 
@@ -265,13 +267,13 @@ def _follows(event: RetryEvent, last: RetryEvent) -> bool:
 
 
 def _task() -> object:
-    """Return what tells the running task from others of the same thread."""
+    """Return what tells the running task, of asyncio or trio, from others of the same thread."""
     import asyncio
 
     try:
         return id(asyncio.current_task())
     except RuntimeError:
-        return None
+        return id(sys.modules["trio"].lowlevel.current_task()) if under_trio() else None
 
 
 @contextmanager

@@ -112,6 +112,9 @@ def has_no_cap(run: Run, policy: RetryPolicy, calls: int) -> str:
         calls: How often the test calls the function where nothing is injected: what calls a function a hundred times
             meets a hundred faults, and retries nothing.
     """
+    waited = max((sum(each.waits) for each in run.operations), default=0.0)
+    if policy.timeout is not None and waited >= policy.timeout / 10:  # its end is near
+        return ""
     attempts = max((each.attempts for each in run.operations), default=0)
     if attempts >= NO_CAP:
         return f"{attempts} attempts of one operation, and no end (max={policy.max}, timeout={policy.timeout})"

@@ -136,7 +136,7 @@ def log_campaign(folder: Path, rounds: int, exact: bool, *, writers: int, plain:
             works = [functools.partial(write_lines, path, name, counts, slot) for slot, name in enumerate(names)]
             kill_them(works, exact, chance)
             figures["kills"] += writers
-            figures["inside a write"] += sum(counts[writers + slot] > counts[slot] for slot in range(writers))
+            figures["in a call"] += sum(counts[writers + slot] > counts[slot] for slot in range(writers))
             acknowledged |= {name: counts[slot] for slot, name in enumerate(names)}
             here = check_lines(place, acknowledged, plain)
         figures += here
@@ -194,7 +194,7 @@ def file_campaign(folder: Path, rounds: int, exact: bool, *, durable: bool) -> F
             before = counts[0]
             (child,) = kill_them([lambda: write_versions(target, counts, durable)], exact, chance)
             figures["kills"] += 1
-            figures["inside a write"] += counts[1] > counts[0]
+            figures["in a call"] += counts[1] > counts[0]
             version = version_of(target.read_bytes())
             assert version in (counts[0], counts[1]), f"{version}; {counts[0]} are done, {counts[1]} begun"
             figures["writes"] += version - before

@@ -389,6 +389,8 @@ def main() -> int:
         if options.sample is not None and options.sample < len(of_module):
             of_module = random.Random(options.seed).sample(of_module, options.sample)
         found += [mutant for mutant in of_module if not named or str(mutant) in named]
+    if not found:
+        raise SystemExit("no mutants were found")
     print(f"{len(found)} mutants", flush=True)
     files = options.tests or [
         str(path) for path in sorted((CHECKOUT / "tests").glob("test_*.py")) if not path.name.startswith(OTHERS)
