@@ -182,6 +182,9 @@ def test_ctrl_c_in_a_retry_is_an_attempt(clock: VirtualClock, form: str, more: d
         ("retry.cancelled", 3),
     ]
     assert registry.retry_count == 2
+    with observe() as events, pytest.raises(KeyboardInterrupt):
+        run(form, [ConnectionResetError("first"), KeyboardInterrupt()], **more)
+    assert [(event.name, event.attempt) for event in events] == [("retry.scheduled", 1), ("retry.cancelled", 2)]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -814,3 +814,14 @@ def test_what_was_retried_inside_an_operation_is_not_retried_again(clock: Virtua
     calls.clear()
     backup_execute_with_retry(context, outer)
     assert len(calls) == 4
+
+
+def test_a_context_without_waits_counts_as_well(clock: VirtualClock) -> None:
+    """What a run without an interval came to is in its context, as with one."""
+    codes = [-6, -11, -6, 0]
+    context = BackupRetryContext(2, 0)
+    assert backup_execute_with_retry(context, lambda _: -6) == -6
+    assert (context.last_error, context.attempts) == (-6, 3)
+    context = BackupRetryContext(5, 0)
+    assert backup_execute_with_retry(context, lambda _: codes.pop(0)) == 0
+    assert (codes, context.attempts) == ([], 4)
