@@ -117,12 +117,12 @@ class VirtualClock(clocks.Clock):
             seconds: How long.
             limits: What may be cancelled.
         """
-        await self.pass_until(self._elapsed + seconds, limits)
+        await self._pass_until(self._elapsed + seconds, limits)
         if not limits.cancelled:
             with self._lock:
                 self._waits.append(seconds)
 
-    async def pass_until(self, due: float, limits: Allowance) -> None:
+    async def _pass_until(self, due: float, limits: Allowance) -> None:
         """Let time pass as `asleep` does, without recording a wait.
 
         Args:
