@@ -285,7 +285,7 @@ WRONG: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("answer", WRONG, ids=repr)
+@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: repr(answer).partition(" at 0x")[0])
 @pytest.mark.parametrize("name", [*HOOKS, *ENDING])
 def test_an_answer_of_the_wrong_type_changes_no_error(clock: VirtualClock, name: str, answer: Any) -> None:
     """Whatever a hook returns, the operation ends with "done" or with its own error."""
