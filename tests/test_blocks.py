@@ -231,6 +231,27 @@ def test_ctrl_c_while_a_result_is_judged_ends_the_block(clock: VirtualClock) -> 
     assert [event.name for event in events] == ["retry.scheduled", "retry.cancelled"]
 
 
+def run_block(scope: Any, body: Callable[[Any], None], *, waits: bool) -> None:
+    """Run a block of a loop over a scope: the async one where it waits, else the sync one."""
+
+    async def main() -> None:
+        async for attempt in scope:
+            with attempt:
+                body(attempt)
+
+    if waits:
+        asyncio.run(main())
+        return
+    for attempt in scope:
+        with attempt:
+            body(attempt)
+
+
+def lose_the_connection(_: object) -> None:
+    """Fail with what is retried."""
+    raise ConnectionResetError("the block's")
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_ctrl_c_in_before_retry_is_an_attempts(clock: VirtualClock, waits: bool) -> None:
     """The retry that it was to prepare counts as ended."""
@@ -238,22 +259,8 @@ def test_ctrl_c_in_before_retry_is_an_attempts(clock: VirtualClock, waits: bool)
     def hook(_: object) -> None:
         raise KeyboardInterrupt
 
-    async def main() -> None:
-        async for attempt in retry_scope(interval=0, before_retry=hook):
-            with attempt:
-                raise ConnectionResetError("gone")
-
-    def plain() -> None:
-        for attempt in retry_scope(interval=0, before_retry=hook):
-            with attempt:
-                raise ConnectionResetError("gone")
-
     with observe() as events, pytest.raises(KeyboardInterrupt):
-        if waits:
-            coroutine = main()
-            coroutine.send(None)
-        else:
-            plain()
+        run_block(retry_scope(interval=0, before_retry=hook), lose_the_connection, waits=waits)
     assert [(event.name, event.attempt) for event in events] == [("retry.scheduled", 1), ("retry.cancelled", 2)]
     assert registry.retry_count == 1
 
@@ -278,21 +285,10 @@ def test_the_error_of_before_retry_comes_out_of_a_cut_wait(clock: VirtualClock, 
         raise TimeoutError("the hook's")
 
     scope = retry_scope(before_retry=hook)
-
-    async def main() -> None:
-        async for attempt in scope:
-            with attempt:
-                raise ConnectionResetError("the block's")
-
-    def plain() -> None:
-        for attempt in scope:
-            with attempt:
-                raise ConnectionResetError("the block's")
-
     end = cancelling(scope, after=2)
     try:
         with pytest.raises(TimeoutError, match="the hook's"):
-            asyncio.run(main()) if waits else plain()
+            run_block(scope, lose_the_connection, waits=waits)
     finally:
         end()
 
@@ -301,21 +297,10 @@ def test_the_error_of_before_retry_comes_out_of_a_cut_wait(clock: VirtualClock, 
 def test_the_result_comes_out_of_a_cut_wait(clock: VirtualClock, waits: bool) -> None:
     """As that of the error that says so."""
     scope = retry_scope(results=return_codes)
-
-    async def main() -> None:
-        async for attempt in scope:
-            with attempt:
-                attempt.set_result(-6)
-
-    def plain() -> None:
-        for attempt in scope:
-            with attempt:
-                attempt.set_result(-6)
-
     end = cancelling(scope, after=1)
     try:
         with pytest.raises(RetryExhausted) as caught:
-            asyncio.run(main()) if waits else plain()
+            run_block(scope, lambda attempt: attempt.set_result(-6), waits=waits)
     finally:
         end()
     assert caught.value.result == -6

@@ -280,17 +280,9 @@ def test_who_waits_in_the_thread_of_an_event_loop_is_warned(
     clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the way out; it is no error."""
-    outcomes: list[Any] = [ConnectionResetError("gone"), "done"]
-
-    @with_retry(name="blocking")
-    def work() -> Any:
-        outcome = outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     async def main() -> Any:
-        return work()
+        return run("sync", [ConnectionResetError("gone"), "done"])
 
     assert asyncio.run(main()) == "done"
     (told,) = [record for record in caplog.records if "event loop" in record.getMessage()]
