@@ -64,7 +64,6 @@ HOMES = {
     "budget": ("test_budget", "test_model_budget"),
     "registry": ("test_registry", "test_model_registry"),
     "drive": ("test_loops", "test_semantics", "test_scope", "test_blocks", "test_edges"),
-    "track": ("test_track",),
     "scope": ("test_scope", "test_blocks", "test_edges"),
     "block": ("test_blocks", "test_scope", "test_edges"),
 }
@@ -265,8 +264,9 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
             if type(each) is FunctionType and each.__code__.co_filename in paths:
                 living.setdefault(_place(each.__code__), []).append(each)
         gc.freeze()
-        if not kept:
-            tests = session.controlled(tests, options.workers, living)
+        new = {name: test for name, test in tests.items() if name not in kept}
+        tests = {name: test for name, test in tests.items() if name in kept}
+        tests |= session.controlled(new, options.workers, living)
         if options.keep:
             options.keep.write_text(json.dumps(list(tests.values())))
 
