@@ -162,8 +162,7 @@ def _place(site: Site) -> str:
 
 def _row(site: Site) -> dict[str, Any]:
     facts = site._asdict()
-    del facts["stats"]
-    stats = site.stats
+    stats = facts.pop("stats")
     counts = {"calls": stats.calls, "errors": stats.errors, "retries": stats.retries, "failures": stats.failed}
     policy = None if site.policy is None else _policy(site)
     return {**facts, "policy": policy, "ran": site.ran, "failed": site.failed, **counts}

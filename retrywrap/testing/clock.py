@@ -117,22 +117,16 @@ class VirtualClock(clocks.Clock):
             seconds: How long.
             limits: What may be cancelled.
         """
-        await self._pass_until(self._elapsed + seconds, limits)
-        if not limits.cancelled:
-            with self._lock:
-                self._waits.append(seconds)
+        await self._pass(seconds, limits, self._waits)
 
-    async def _pass_until(self, due: float, limits: Allowance) -> None:
-        """Let time pass as `asleep` does, without recording a wait.
-
-        Args:
-            due: Until when, in virtual seconds.
-            limits: What may be cancelled.
-        """
+    async def _pass(self, seconds: float, limits: Allowance, waits: list[float]) -> None:
+        """Let time pass as `asleep` does, and record the wait in a list."""
+        due = self._elapsed + seconds
         await self._turns.wait(due, limits)
         if limits.cancelled:
             return
         with self._lock:
+            waits.append(seconds)
             self._elapsed = max(self._elapsed, due)
             self._looks = 0
 

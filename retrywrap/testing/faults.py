@@ -353,6 +353,6 @@ async def _pass_async(seconds: float) -> None:
     clock = clocks.current()
     if isinstance(clock, VirtualClock):
         if seconds:
-            await clock._pass_until(clock.now() + seconds, PROCESS)
+            await clock._pass(seconds, PROCESS, waits=[])  # a delay is no wait of a retry
     elif seconds:
         await clocks.REAL.asleep(seconds, PROCESS)
