@@ -12,7 +12,7 @@ from .kills import CAMPAIGNS
 
 def main() -> int:
     """Run every campaign at random and at exact moments; return 1 where one found something."""
-    if len(sys.argv) < 2 or not sys.argv[1].isdecimal():
+    if len(sys.argv) < 2 or not sys.argv[1].isdecimal() or not CAMPAIGNS.keys() >= {*sys.argv[2:]}:
         sys.exit(f"usage: python -m tests.disk ROUNDS [{' | '.join(CAMPAIGNS)} ...]")
     rounds = int(sys.argv[1])
     names = sys.argv[2:] or [*CAMPAIGNS]

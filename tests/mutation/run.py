@@ -368,6 +368,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a file for what is known of the tests, to be read by the next run")
     parser.add_argument("--out", type=Path, help="a file for the survivors that are not explained")
     options = parser.parse_args()
+    if unknown := set(options.modules) - set(MODULES):
+        parser.error(f"no such module here: {', '.join(sorted(unknown))}; expected some of {', '.join(MODULES)}")
     if "retrywrap" in sys.modules:
         raise SystemExit("the package was imported already")
     os.environ["RETRYWRAP_PURE"] = "1"
