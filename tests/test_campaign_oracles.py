@@ -12,6 +12,7 @@ pytest_plugins = ["pytester"]
 
 ORACLES = """
     import app, pytest
+    from retrywrap.testing import disabled
 
     def test_outer():
         app.outer(1)
@@ -26,6 +27,14 @@ ORACLES = """
     @pytest.mark.parametrize("handler", [app.handler, app.handler_of_the_last])
     def test_handler(handler):
         handler()
+
+    def test_second_handler():
+        with disabled():
+            try:
+                app.handled_later()
+            except OSError:
+                app.handled_later()
+                None.no_such_attribute
 
     def test_wrapped():
         app.wrapping()
@@ -99,6 +108,9 @@ def test_the_oracles(pytester: pytest.Pytester) -> None:
             raise TypeError("meant so") from error
 
     @with_retry(max=1, interval=1)
+    def handled_later(): pass
+
+    @with_retry(max=1, interval=1)
     def wrapped(): pass
 
     def wrapping():
@@ -122,7 +134,76 @@ def test_the_oracles(pytester: pytest.Pytester) -> None:
     assert re.search(
         r"broke 1 of 1 test app\.handled .*\n.*AttributeError: .*, while ConnectionRefusedError: .* was handled", found
     )
+    assert re.search(r"broke 1 of 1 test app\.handled_later .*\n.*AttributeError: .* was handled", found)
     assert "let out 1 of 1 test app.refused" in found
+
+
+HANDLERS = {
+    "missing_key": "{}['x']",
+    "missing_item": "[][0]",
+    "division": "1 / 0",
+    "no_number": "int('x')",
+    "no_text": "b'\\xff'.decode()",
+    "raised_key": "raise KeyError('x')",
+    "raised_elsewhere": "os.environ['no such variable']",
+    "raised_from_none": "raise ValueError('x') from None",
+}
+
+
+def test_what_a_handler_fails_with(pytester: pytest.Pytester) -> None:
+    """Where an operation of it fails, it broke; where it raises an error of its own in the place of the injected one,
+    that is what it is for.
+    """
+    app = "import os\n" + "\n".join(
+        f"@with_retry(max=1, interval=1)\ndef {name}(): pass\n"
+        f"def handling_{name}():\n    try: {name}()\n    except OSError: {handler}"
+        for name, handler in HANDLERS.items()
+    )
+    tests = f"""
+    import app, pytest
+
+    @pytest.mark.parametrize("name", {list(HANDLERS)})
+    def test_it(name):
+        getattr(app, f"handling_{{name}}")()
+    """
+    found = report(run(pytester, tests, "--retry-inject", app=app))
+    broke = {"missing_key", "missing_item", "division", "no_number", "no_text"}
+    verdicts = [re.match(r"(broke|survived) 1 of 1 test app\.(\w+) ", line) for line in found]
+    assert {match[2]: match[1] for match in verdicts if match} == {
+        name: "broke" if name in broke else "survived" for name in HANDLERS
+    }
+
+
+EDGES = """
+    import app
+
+    def test_it():
+        app.two_at_once(); app.one_at_once(); app.ninety(); app.nearly_ninety()
+"""
+
+
+def test_where_the_oracles_begin(pytester: pytest.Pytester) -> None:
+    """Two retries without a wait are no delay, and one is none; ninety attempts are no cap, and one less is one."""
+    app = """
+    @with_retry(max=2, interval=0)
+    def two_at_once(): pass
+
+    @with_retry(max=1, interval=0)
+    def one_at_once(): pass
+
+    @with_retry(max=89, interval=1)
+    def ninety(): pass
+
+    @with_retry(max=88, interval=1)
+    def nearly_ninety(): pass
+    """
+    found = report(run(pytester, EDGES, "--retry-inject", app=app))
+    assert [line.split(" (")[0] for line in found if "app.py:" in line] == [
+        "no cap 1 of 1 test app.ninety",
+        "no delay 1 of 1 test app.two_at_once",
+        "survived 1 of 1 test app.nearly_ninety",
+        "survived 1 of 1 test app.one_at_once",
+    ]
 
 
 LATE = """

@@ -267,3 +267,59 @@ def test_a_part_of_a_test_that_breaks(pytester: pytest.Pytester) -> None:
     assert "A test that counts calls itself breaks, too" in found
     assert result.ret == 1
     assert "failed" not in result.parseoutcomes()
+
+
+def test_the_quickest_tests_are_run_again(pytester: pytest.Pytester) -> None:
+    """As the suite took them, whatever their order."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item):
+            report = yield
+            report.duration = {"test_b": 1.0, "test_d": 2.0}.get(item.name, 3.0)
+            return report
+        """
+    )
+    tests = """
+    import app
+
+    def test_a(): print("ran a"); app.f()
+    def test_b(): print("ran b"); app.f()
+    def test_c(): print("ran c"); app.f()
+    def test_d(): print("ran d"); app.f()
+    """
+    app = """
+    @with_retry(max=1, interval=1)
+    def f(): pass
+    """
+    result = run(pytester, tests, "--retry-inject", "--retry-inject-tests", "2", "-s", app=app)
+    assert "survived 2 of 2 tests app.f" in "\n".join(report(result))
+    ran = re.findall(r"ran (\w)", result.stdout.str())
+    assert ran[:4] == ["a", "b", "c", "d"]
+    assert set(ran[4:]) == {"b", "d"}
+
+
+def test_the_registry_hears_nothing_of_the_campaign(pytester: pytest.Pytester) -> None:
+    """What the suite recorded is there afterwards, and nothing else."""
+    pytester.makeconftest(
+        """
+        def pytest_unconfigure():
+            from retrywrap import registry
+            print("recorded", registry.stats("app.f").errors, registry.stats("app.f").retries, len(registry.errors))
+        """
+    )
+    app = """
+    @with_retry(max=1, interval=1)
+    def f(): pass
+    """
+    tests = """
+    import app
+    from retrywrap import registry
+    registry.record_error(-1, "before", operation="app.f")
+    def test_it(): app.f()
+    """
+    result = run(pytester, tests, "--retry-inject", app=app)
+    assert "survived 1 of 1 test app.f" in "\n".join(report(result))
+    assert "recorded 1 0 1" in result.outlines

@@ -59,6 +59,7 @@ MASKED = [
     ("password=hunter2 x", "password=*** x"),
     ("Password: hunter2", "Password: ***"),
     ("passwd => hunter2", "passwd => ***"),
+    ("' passwd => hunter2 '", "' passwd => *** '"),
     ("PGPASSWORD=hunter2 pg_dump", "PGPASSWORD=*** pg_dump"),
     ("db_password2=hunter2", "db_password2=***"),
     ("pwd=hunter2", "pwd=***"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -127,6 +127,36 @@ def test_an_operation_without_an_end_is_not_mixed_with_the_next() -> None:
 
         nested([1])
     assert len(events.of("op")) == 2
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_operation_that_another_task_takes_on_stays_one() -> None:
+    """Its function fails where it is called, and what it returns where it is awaited; others of its name stay apart."""
+
+    @with_retry(max=4, interval=3, name="op")
+    def begun(left: list[int]) -> Awaitable[str]:
+        if left.pop() == 1:
+            raise ConnectionResetError("at the call")
+        return awaited(left)
+
+    async def awaited(left: list[int]) -> str:
+        await asyncio.sleep(0)
+        if left:
+            raise ConnectionResetError("at the await")
+        return "done"
+
+    async def main() -> None:
+        first, second = begun([3, 2, 1]), begun([3, 1])
+        third = asyncio.ensure_future(begun([2, 2]))
+        assert await asyncio.gather(asyncio.ensure_future(first), second, third) == ["done"] * 3
+
+    with observe() as events:
+        asyncio.run(main())
+    assert [(each.attempts, each.outcome) for each in events.of("op")] == [
+        (3, StopReason.RECOVERED),
+        (2, StopReason.RECOVERED),
+        (2, StopReason.RECOVERED),
+    ]
 
 
 @pytest.mark.parametrize(

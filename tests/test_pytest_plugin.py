@@ -74,6 +74,20 @@ def test_a_run_that_does_not_ask_for_it_loads_nothing() -> None:
     assert ran.stdout.split() == ["retrywrap", "retrywrap.lazy", "retrywrap.pytest_plugin"]
 
 
+def test_a_suite_that_retries_nothing_loads_nothing(pytester: pytest.Pytester) -> None:
+    """From its first to its last moment, options, hooks and fixtures of the plugin included."""
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            print("loaded", *sorted(name for name in sys.modules if name.startswith("retrywrap")))
+        """
+    )
+    result = run(pytester, "def test_it(tmp_path): assert tmp_path")
+    assert "loaded retrywrap retrywrap.lazy retrywrap.pytest_plugin" in result.outlines
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -18,6 +18,7 @@ import trio
 import retrywrap
 from retrywrap import exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
 from retrywrap.config import Settings, configure, settings
+from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.budget import named_budget
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import _Queue
@@ -79,6 +80,34 @@ def test_async_waits_are_virtual_too() -> None:
         assert clock.waits == [1000.0] * 3
     assert turns[:-2] == sorted(turns[:-2])
     assert {1, 2} <= set(turns)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_time_waits_for_tasks_that_are_about_to_wait(run: Callable[..., object]) -> None:
+    """Who takes some turns of the event loop to come to a short wait goes on before whoever began a long one."""
+    order: list[str] = []
+
+    async def turn() -> None:
+        await (trio.lowlevel.checkpoint() if clocks.under_trio() else asyncio.sleep(0))
+
+    async def wait(name: str, turns: int, seconds: float) -> None:
+        for _ in range(turns):
+            await turn()
+        await clock.asleep(seconds, PROCESS)
+        order.append(name)
+
+    async def main() -> None:
+        if clocks.under_trio():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait, "long", 0, 10.0)
+                nursery.start_soon(wait, "short", 15, 1.0)
+        else:
+            await asyncio.gather(wait("long", 0, 10.0), wait("short", 15, 1.0))
+
+    with VirtualClock() as clock:
+        run(main if run is trio.run else main())
+    assert order == ["short", "long"]
+    assert clock.now() == 10.0
 
 
 def test_threads_see_the_same_clock() -> None:

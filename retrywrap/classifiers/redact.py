@@ -88,7 +88,7 @@ _PATTERNS = (
     (rf":(?=[^\s:/]{{1,200}}@)(?:[^\s:/\"']|{_INNER}){{1,200}}@(?=[\w\[(])", f":{_MASK}@"),
     (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
     (r"\b((?i:bearer|basic)\s{1,3})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
-    (rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{\[])\S+)", rf"\g<1>{_MASK}"),
+    (rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{\[>])\S+)", rf"\g<1>{_MASK}"),
     (rf"(?i:({_NAMES}{_IS}){_VALUE})", rf"\g<1>{_MASK}"),
     (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}})(?:{_QUOTED}|{_ESCAPED}))", rf"\g<1>{_MASK}"),
     (

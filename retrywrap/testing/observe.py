@@ -65,7 +65,7 @@ class Events(list[RetryEvent]):
     def __init__(self) -> None:
         super().__init__()
         self._runs: list[list[RetryEvent]] = []
-        self._open: dict[tuple[object, ...], list[list[RetryEvent]]] = {}
+        self._open: dict[str, dict[object, list[list[RetryEvent]]]] = {}  # by operation, and thread and task
 
     def add(self, event: RetryEvent) -> None:
         """Take one event, as a listener does.
@@ -77,8 +77,12 @@ class Events(list[RetryEvent]):
         if event.name in (UNKNOWN_ERROR, RECORDED):
             return
         # Operations of one name may be nested, and one may be left without an end: they are told by their numbers.
-        going_on = self._open.setdefault((event.operation, threading.get_ident(), _task()), [])
-        run = next((run for run in reversed(going_on) if _follows(event, run[-1])), None)
+        elsewhere = self._open.setdefault(event.operation, {})
+        here = threading.get_ident(), _task()
+        going_on = elsewhere.setdefault(here, [])
+        run = _followed(event, going_on)
+        if run is None and event.attempt > 1:  # an awaitable that another task took on from a function that had failed
+            run = _moved(event, elsewhere, going_on)
         if run is None:
             run = []
             going_on.append(run)
@@ -86,6 +90,8 @@ class Events(list[RetryEvent]):
         run.append(event)
         if event.final:
             going_on.remove(run)
+            if not going_on:
+                del elsewhere[here]
 
     @property
     def operations(self) -> list[Observed]:
@@ -259,6 +265,31 @@ def _observed(run: list[RetryEvent]) -> Observed:
         messages=[event.message for event in failed],
         outcome=last.reason,
     )
+
+
+def _followed(event: RetryEvent, going_on: list[list[RetryEvent]]) -> list[RetryEvent] | None:
+    """Return which of some operations an event belongs to: the newest, which is the innermost."""
+    return next((run for run in reversed(going_on) if _follows(event, run[-1])), None)
+
+
+def _moved(
+    event: RetryEvent, elsewhere: dict[object, list[list[RetryEvent]]], here: list[list[RetryEvent]]
+) -> list[RetryEvent] | None:
+    """Return the operation of another thread or task that goes on here; None where there is none.
+
+    Of several, the one that began when this one did.
+    """
+    runs = [(run, going_on) for going_on in elsewhere.values() for run in going_on if _follows(event, run[-1])]
+    if not runs:
+        return None
+    run, going_on = min(runs, key=lambda each: abs(_begun(each[0][-1]) - _begun(event)))
+    going_on.remove(run)
+    here.append(run)
+    return run
+
+
+def _begun(event: RetryEvent) -> float:
+    return event.time - event.elapsed
 
 
 def _follows(event: RetryEvent, last: RetryEvent) -> bool:

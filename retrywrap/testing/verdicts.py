@@ -7,6 +7,7 @@ fails with an exception other than the injected one: what is retried was not mad
 
 from __future__ import annotations
 
+import dis
 import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -40,6 +41,8 @@ BAD = (BROKE, UNCAPPED, UNDELAYED, TWICE)
 ORDER = (*BAD, LET_OUT, ONCE, SURVIVED, UNTRIED, NEVER)
 
 _MISTAKES = (AttributeError, NameError, TypeError)
+_MISTAKES_UNLESS_RAISED = (LookupError, ArithmeticError, ValueError)
+_RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 class Place(NamedTuple):
@@ -139,11 +142,23 @@ def has_no_delay(run: Run) -> str:
 def mishandled(run: Run) -> bool:
     """Return whether a test failed by a mistake in code that handled the injected error.
 
+    A missing key, a division by zero, a text that is no number are mistakes where an operation failed so; code that
+    says ``raise KeyError(name)`` means it, and translates the error.
+
     Args:
         run: What came of it.
     """
     error = run.error
-    return isinstance(error, _MISTAKES) and not _is_cause(error, run.injected) and comes_from(error, run.injected)
+    mistake = isinstance(error, _MISTAKES) or (isinstance(error, _MISTAKES_UNLESS_RAISED) and not _is_meant(error))
+    return mistake and error is not None and not _is_cause(error, run.injected) and comes_from(error, run.injected)
+
+
+def _is_meant(error: BaseException) -> bool:
+    """Return whether a ``raise`` statement made an error, and not an operation that failed."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
 
 
 def timed_out(run: Run) -> bool:
