@@ -391,19 +391,26 @@ def test_a_timeout_of_many_waits_is_a_cap(pytester: pytest.Pytester) -> None:
 
 
 OPAQUE = """
-    import app, asyncio
+    import app, asyncio, pytest
 
     async def main():
         return await app.opaque()
 
     def test_it():
         assert asyncio.run(main()) == 1
+
+    def test_fails():
+        with pytest.raises(ValueError):
+            app.fails()
 """
 
 
 def test_work_whose_end_cannot_be_seen_is_not_tried_late(pytester: pytest.Pytester) -> None:
-    """As that of an awaitable of a class of its own."""
+    """As that of an awaitable of a class of its own; nor is work that fails by itself."""
     app = """
+    @with_retry(max=1, interval=1)
+    def fails(): raise ValueError("always")
+
     class Opaque:
         def __await__(self):
             yield from ()
@@ -413,5 +420,6 @@ def test_work_whose_end_cannot_be_seen_is_not_tried_late(pytester: pytest.Pytest
     def opaque(): return Opaque()
     """
     result = run(pytester, OPAQUE, "--retry-inject-late", app=app)
-    assert (result.ret, report(result)[-1]) == (0, "1 not tried")
-    assert "nobody can tell when its work is done" in "\n".join(report(result))
+    assert (result.ret, report(result)[-1]) == (0, "2 not tried")
+    assert "test_it.py::test_it: no call of it was seen to end well" in "\n".join(report(result))
+    assert "test_it.py::test_fails: no call of it was seen to end well" in "\n".join(report(result))

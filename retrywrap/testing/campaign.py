@@ -257,7 +257,7 @@ class Campaign:
             if late.error is not None and (words.timed_out(late) or not words.comes_from(late.error, late.injected)):
                 return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
             if not late.injected:
-                return words.UNTRIED, "nobody can tell when its work is done, so that no fault came then"
+                return words.UNTRIED, "no call of it was seen to end well, so that no fault came then"
         return words.SURVIVED, ""
 
     @pytest.hookimpl

@@ -63,7 +63,15 @@ HOMES = {
     "backoff": ("test_backoff", "test_model_backoff"),
     "budget": ("test_budget", "test_model_budget"),
     "registry": ("test_registry", "test_model_registry"),
-    "drive": ("test_loops", "test_semantics", "test_scope", "test_blocks", "test_edges"),
+    "drive": (
+        "test_operation",
+        "test_tracebacks",
+        "test_loops",
+        "test_semantics",
+        "test_scope",
+        "test_blocks",
+        "test_edges",
+    ),
     "scope": ("test_scope", "test_blocks", "test_edges"),
     "block": ("test_blocks", "test_scope", "test_edges"),
 }
