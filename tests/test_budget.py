@@ -462,6 +462,14 @@ def test_each_step_is_one(budget: Any, step: str) -> None:
     assert lock.taken == (0 if needless else 1)
 
 
+@pytest.mark.parametrize(("capacity", "cost", "retries"), [(0.3, 0.1, 3), (0.7, 0.1, 7), (53, 5.3, 10)])
+def test_a_quota_pays_as_many_retries_as_its_numbers_say(capacity: float, cost: float, retries: int) -> None:
+    """Though tenths are no exact floats, so that what is left comes out a little too small; and not one more."""
+    budget = RetryBudget(capacity, cost, cost)
+    assert spend(budget) == retries
+    assert 0.0 <= budget.available < 1e-9
+
+
 def test_a_full_quota_takes_no_lock() -> None:
     """Successes at once, which are nearly all, do not wait for each other."""
     budget: Any = RetryBudget()

@@ -184,6 +184,7 @@ ENDS = {
         ),
         (lambda: after_inner(nested="multiply"), None, "retry 1 follows in 5 s"),
         (lambda: cancelled(Allowance(PROCESS, name="upload")), StopReason.CANCELLED, "the scope upload was cancelled"),
+        (lambda: cancelled(Allowance(PROCESS)), StopReason.CANCELLED, "the scope was cancelled"),
         (lambda: cancelled(PROCESS), StopReason.CANCELLED, "retrywrap was shut down"),
         (lambda: failed(max=0), StopReason.EXHAUSTED, "max=0 is the limit of retries"),
         (lambda: twice(max=1), StopReason.EXHAUSTED, "max=1 is the limit of retries"),

@@ -105,7 +105,7 @@ class RatioMachine(BudgetMachine):
     )
     def make(self, ratio: float, ttl: float, reserve: float) -> None:
         if ratio == 0 and reserve * ttl < 1:
-            reserve = 1 / ttl
+            reserve = 1.5 / ttl  # a decimal, as the model needs it
         self.real = RatioBudget(ratio, ttl=ttl, reserve=reserve)
         self.model = Ratio(*map(exact, (ratio, ttl, reserve)))
 

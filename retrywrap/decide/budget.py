@@ -16,7 +16,9 @@ __all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", 
 
 _SLOTS = 10
 _SHORTEST = 0.001
-_ROUNDING = 1 + 1e-9  # 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats
+# 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats, and 0.3 tokens for
+# three retries at 0.1 each, though 0.3 - 0.1 - 0.1 is a little less than 0.1.
+_ROUNDING = 1 + 1e-9
 
 
 class Budget(Protocol):
@@ -146,9 +148,9 @@ class RetryBudget(_Shared):
         check_clock(now)
         cost = self.throttling_cost if check_bool(throttled, "throttled") else self.cost
         with self._lock:
-            if cost > self._available:
+            if cost > self._available * _ROUNDING:
                 return None
-            self._available -= cost
+            self._available = max(0.0, self._available - cost)
         return cost
 
     def succeeded(self, paid: float | None) -> None:
