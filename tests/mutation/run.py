@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -172,7 +173,8 @@ class Session:
                     tests[name] = Test(name, seconds, {})
                 else:
                     print(f"left out, because it fails without a mutant: {name}", flush=True)
-            for module, contexts in lines.items():
+            for path, contexts in lines.items():
+                module = _named(Path(path))
                 for line, names_there in contexts.items():
                     for name in tests.keys() & names_there:
                         tests[name].lines.setdefault(module, []).append(int(line))
@@ -218,7 +220,7 @@ class Importer(importlib.abc.MetaPathFinder):
 
 def chosen_for(mutant: Mutant, tests: dict[str, Test], *, anywhere: bool) -> list[Test]:
     """Return the tests that reach a mutant's line, or its module, the quickest first."""
-    reached = ((test, test.lines.get(str(mutant.path))) for test in tests.values())
+    reached = ((test, test.lines.get(_named(mutant.path))) for test in tests.values())
     found = [test for test, lines in reached if lines and (anywhere or not set(mutant.lines).isdisjoint(lines))]
     homes = tuple(f"tests/{home}" for home in HOMES.get(mutant.path.stem, (f"test_{mutant.path.stem}",)))
     return sorted(found, key=lambda test: (not test.name.startswith(homes) or test.seconds > 0.2, test.seconds))
@@ -276,7 +278,7 @@ def in_functions(found: list[Mutant], files: list[str], options: argparse.Namesp
         tests = {name: test for name, test in tests.items() if name in kept}
         tests |= session.controlled(new, options.workers, living)
         if options.keep:
-            options.keep.write_text(json.dumps(list(tests.values())))
+            options.keep.write_text(json.dumps([_sources(), list(tests.values())]))
 
         ended: dict[int, str] = {}
         killers: dict[str, Counter[str]] = defaultdict(Counter)
@@ -316,8 +318,24 @@ def _told(survivors: Iterable[tuple[int, str]]) -> str:
     return "\n\n".join(f"# line {line}\n{text}" for line, text in survivors)
 
 
+def _named(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def _sources() -> str:
+    """Return what tells the modules from any other version of them: with another, other tests reach other lines."""
+    texts = (CHECKOUT.joinpath("retrywrap", f"{module}.py").read_bytes() for module in MODULES)
+    return hashlib.sha256(b"".join(texts)).hexdigest()
+
+
 def _kept(path: Path | None) -> dict[str, Test]:
-    return {t[0]: Test(*t) for t in json.loads(path.read_text())} if path and path.exists() else {}
+    if not path or not path.exists():
+        return {}
+    sources, tests = json.loads(path.read_text())
+    if sources != _sources():
+        print(f"{path} is of other sources of these modules: the tests are looked at anew", flush=True)
+        return {}
+    return {each[0]: Test(*each) for each in tests}
 
 
 _originals: dict[Path, CodeType] = {}
