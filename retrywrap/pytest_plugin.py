@@ -63,14 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if given is not None:
             raise pytest.UsageError("--retry-inject-tests goes with --retry-inject: add that")
         return
+    option = "--retry-inject" if config.option.retry_inject else "--retry-inject-late"
     if getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None):
         raise pytest.UsageError(
-            "--retry-inject runs tests again in the process that collected them, and cannot be distributed by "
+            f"{option} runs tests again in the process that collected them, and cannot be distributed by "
             "pytest-xdist: add -n 0"
         )
     tests = 3 if given is None else given
     if tests < 1:
-        raise pytest.UsageError("--retry-inject-tests must be 1 or more")
+        raise pytest.UsageError(f"--retry-inject-tests must be 1 or more; got {tests}")
     from retrywrap.testing.campaign import Campaign
 
     campaign = Campaign(tests, late=late)

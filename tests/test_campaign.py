@@ -209,7 +209,7 @@ def test_the_campaign_finds_state_that_is_not_reset(pytester: pytest.Pytester) -
     assert "broke 1 of 1 test reset" in found
     assert "LookupError: not ready, after ConnectionRefusedError" in found
     assert "not retried - inner" in found
-    assert "and it is looked at alone: not whether what is retried around it can run again" in found
+    assert "whether what goes on around it, a retry or a loop, bears its failure was not tried" in found
     assert "survived 1 of 1 test outer" in found
 
 

@@ -144,17 +144,20 @@ HANDLERS = {
     "division": "1 / 0",
     "no_number": "int('x')",
     "no_text": "b'\\xff'.decode()",
+    "no_variable": "os.environ['no such variable']",
+    "no_document": "json.loads('{')",
+    "nothing_left": "next(iter(()))",
     "raised_key": "raise KeyError('x')",
-    "raised_elsewhere": "os.environ['no such variable']",
     "raised_from_none": "raise ValueError('x') from None",
 }
 
 
 def test_what_a_handler_fails_with(pytester: pytest.Pytester) -> None:
-    """Where an operation of it fails, it broke; where it raises an error of its own in the place of the injected one,
-    that is what it is for.
+    """Where an operation of it fails, or what the standard library does for it, it broke.
+
+    Where it raises an error of its own in the place of the injected one, that is what it is for.
     """
-    app = "import os\n" + "\n".join(
+    app = "import json, os\n" + "\n".join(
         f"@with_retry(max=1, interval=1)\ndef {name}(): pass\n"
         f"def handling_{name}():\n    try: {name}()\n    except OSError: {handler}"
         for name, handler in HANDLERS.items()
@@ -167,11 +170,113 @@ def test_what_a_handler_fails_with(pytester: pytest.Pytester) -> None:
         getattr(app, f"handling_{{name}}")()
     """
     found = report(run(pytester, tests, "--retry-inject", app=app))
-    broke = {"missing_key", "missing_item", "division", "no_number", "no_text"}
+    meant = {"raised_key", "raised_from_none"}
     verdicts = [re.match(r"(broke|survived) 1 of 1 test app\.(\w+) ", line) for line in found]
     assert {match[2]: match[1] for match in verdicts if match} == {
-        name: "broke" if name in broke else "survived" for name in HANDLERS
+        name: "survived" if name in meant else "broke" for name in HANDLERS
     }
+
+
+GOING_ON = """
+    import app, asyncio, json
+
+    def test_group():
+        asyncio.run(app.group())
+
+    def test_without():
+        assert app.without() == 2
+
+    def test_elsewhere():
+        assert app.careful() is None or json.loads(app.careful()) == 1
+
+    def test_of_its_own():
+        assert json.loads(app.may_be_none()) == 1
+"""
+
+
+def test_what_has_to_go_on_without_the_call(pytester: pytest.Pytester) -> None:
+    """A mistake in the code that goes on when retries are used up is found, as is one in a group; not the test's."""
+    app = """
+    import asyncio
+
+    @with_retry(max=1, interval=1)
+    async def grouped(): pass
+
+    async def handling():
+        try: await grouped()
+        except OSError: {}["x"]
+
+    async def group():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(handling())
+
+    @with_retry(max=1, interval=1)
+    def counted(): return 1
+
+    def without():
+        try: result = counted()
+        except OSError: result = None
+        return result + 1
+
+    @with_retry(max=1, interval=1)
+    def read(): return "1"
+
+    def careful():
+        try: return read()
+        except OSError: return None
+
+    @with_retry(max=1, interval=1)
+    def read_too(): return "1"
+
+    def may_be_none():
+        try: return read_too()
+        except OSError: return None
+    """
+    found = "\n".join(report(run(pytester, GOING_ON, "--retry-inject", app=app)))
+    assert re.search(r"broke 1 of 1 test app\.grouped .*\n.*ExceptionGroup: .* was handled", found), found
+    assert re.search(r"broke 1 of 1 test app\.counted .*\n.*TypeError: .*, with an error at every call", found), found
+    assert "survived 1 of 1 test app.read " in found
+    assert "survived 1 of 1 test app.read_too " in found
+
+
+BUDGETS = """
+    import app, pytest
+
+    @pytest.mark.parametrize("number", range(3))
+    @pytest.mark.parametrize("function", [app.a, app.b])
+    def test_it(function, number): function()
+    def test_ratio(): app.c()
+"""
+
+
+def test_budgets_are_those_of_the_suite(pytester: pytest.Pytester) -> None:
+    """What one run with faults spends is there for the next one, whatever the order of functions and tests."""
+    pytester.makeconftest(
+        """
+        def pytest_unconfigure():
+            import app
+            print("left", app.TOKENS.available, app.RATIO.available)
+        """
+    )
+    app = """
+    from retrywrap import RatioBudget, RetryBudget
+    TOKENS, RATIO = RetryBudget(30, 10, 10), RatioBudget(0.5, ttl=60, reserve=0.05)
+
+    @with_retry(max=10, interval=1, budget=TOKENS)
+    def a(): pass
+
+    @with_retry(max=10, interval=1, budget=TOKENS)
+    def b(): pass
+
+    @with_retry(max=10, interval=1, budget=RATIO)
+    def c(): pass
+    """
+    result = run(pytester, BUDGETS, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert "survived 3 of 3 tests app.a" in found
+    assert "survived 3 of 3 tests app.b" in found
+    assert "survived 1 of 1 test app.c" in found
+    assert "left 30 " in result.stdout.str()
 
 
 EDGES = """

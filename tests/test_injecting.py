@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from retrywrap import Registry, RetryUsageError, with_retry
+from retrywrap.run import clock as clocks
 from retrywrap.run import inventory
-from retrywrap.testing import VirtualClock, always, at_rate, inject, latency
+from retrywrap.testing import (
+    VirtualClock,
+    always,
+    at_rate,
+    disabled,
+    inject,
+    isolated_registry,
+    latency,
+    observe,
+)
 
 retried = with_retry(max=3, interval=1, registry=Registry())
 
@@ -82,6 +94,63 @@ def test_an_injection_that_is_never_entered_warns() -> None:
     with pytest.warns(RuntimeWarning, match=r"inject\(test_injecting\.double, …\) was never entered") as caught:
         inject(double, ConnectionResetError)
     assert (caught[0].filename, caught[0].lineno) == (__file__, here() - 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (disabled, "disabled() was never entered, so that retries go on: a with statement does it"),
+        (observe, "observe() was never entered, so that nothing is observed"),
+        (isolated_registry, "isolated_registry() was never entered, so that the registry is as it was"),
+    ],
+)
+def test_a_block_that_is_never_entered_warns(make: Callable[[], Any], said: str) -> None:
+    """At the line that made it; what decorates a function is entered when that is called."""
+    with pytest.warns(RuntimeWarning, match=re.escape(said)) as caught:
+        make()
+    assert (caught[0].filename, caught[0].lineno) == (__file__, here() - 1)
+    make()(lambda: None)
+
+
+def test_blocks_can_be_entered_again() -> None:
+    """Also within one another, and around a function."""
+    off = disabled()
+    for _ in range(2):
+        with off, off:
+            assert not clocks.enabled()
+        assert clocks.enabled()
+    assert off(clocks.enabled)() is False
+    assert clocks.enabled()
+
+
+@pytest.mark.parametrize(
+    ("give", "said"),
+    [
+        (lambda: inject(double, OSError, OSError), ": give them as one list, inject(…, [A, B])"),
+        (lambda: inject(double, 5), "got 5: seconds of the first call are [seconds], of every call latency(seconds)"),
+        (lambda: inject(double, always), ": call it, as in always(TimeoutError)"),
+        (lambda: inject(double, at_rate), ": call it, as in at_rate(0.1, TimeoutError)"),
+        (lambda: inject(double, latency), ": call it, as in latency(2)"),
+        (lambda: inject(double, "OSError"), "got 'OSError': without quotes it is one"),
+        (lambda: inject([OSError], double), ": the function comes first, inject(function, faults)"),
+        (lambda: always([OSError]), ": several are a list of their own, as in inject(…, [A, B])"),
+        (lambda: at_rate(0.1, [OSError]), ": give them one by one, as in at_rate(0.5, A, B)"),
+        (lambda: at_rate(0.1, OSError, 7), "got 7: is it seed=?"),
+        (
+            lambda: inject(double.__wrapped__, OSError),
+            "got test_injecting.double, the function that is decorated: give the decorated one, not what it wraps",
+        ),
+        (
+            lambda: inject(functools.partial(double, 1), OSError),
+            " inside a functools.partial: give the function itself",
+        ),
+        (lambda: inject(property(double), OSError), ", a property: give its function, which is its attribute fget"),
+    ],
+)
+def test_what_is_near_to_right_is_answered_with_what_is(give: Callable[[], object], said: str) -> None:
+    """Several faults without a list, plans that are not called, what stands around or inside the function."""
+    with pytest.raises(TypeError, match=re.escape(said) + "$"):
+        give()
 
 
 def here() -> int:

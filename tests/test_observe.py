@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+from hurry import run_hurried
 
-from retrywrap import ErrorCode, Registry, StopReason, registry, with_retry
+from retrywrap import ErrorCode, Registry, RetryEvent, StopReason, registry, with_retry
 from retrywrap.run import inventory
-from retrywrap.testing import Observed, VirtualClock, isolated_registry, observe
+from retrywrap.testing import Events, Observed, VirtualClock, isolated_registry, observe
 
 retried = with_retry(max=2, interval=3, registry=Registry(), name="op")
 
@@ -152,11 +154,66 @@ def test_an_operation_that_another_task_takes_on_stays_one() -> None:
 
     with observe() as events:
         asyncio.run(main())
-    assert [(each.attempts, each.outcome) for each in events.of("op")] == [
-        (3, StopReason.RECOVERED),
-        (2, StopReason.RECOVERED),
-        (2, StopReason.RECOVERED),
+    assert [(each.attempts, each.messages) for each in events.of("op")] == [
+        (3, ["at the call", "at the await"]),
+        (2, ["at the call"]),
+        (2, ["at the await"]),
     ]
+    assert {each.outcome for each in events.of("op")} == {StopReason.RECOVERED}
+
+
+def event_of(attempt: int, message: str, *, elapsed: float, time: float) -> RetryEvent:
+    """Return the event of a failed attempt that is retried."""
+    nothing: Any = dict.fromkeys(RetryEvent._fields)
+    known = {"name": "retry.scheduled", "operation": "op", "code": ErrorCode.TIMEOUT, "is_error": True}
+    return RetryEvent(**{**nothing, **known, "attempt": attempt, "message": message, "elapsed": elapsed, "time": time})
+
+
+def test_an_operation_that_nobody_saw_begin_takes_no_other_ones_place() -> None:
+    """It began at another time than the one that another thread or task goes on with; or as two others did."""
+
+    def elsewhere(event: RetryEvent) -> None:
+        thread = threading.Thread(target=events.add, args=(event,))
+        thread.start()
+        thread.join()
+
+    events = Events()
+    events.add(event_of(1, "mine", elapsed=0.0, time=100.0))
+    elsewhere(event_of(2, "unseen", elapsed=5.0, time=101.0))
+    elsewhere(event_of(2, "taken on", elapsed=2.0, time=102.0))
+    assert [each.messages for each in events.operations] == [["mine", "taken on"], ["unseen"]]
+
+    events = Events()
+    events.add(event_of(1, "one", elapsed=0.0, time=100.0))
+    elsewhere(event_of(1, "two", elapsed=0.0, time=100.0))
+    elsewhere(event_of(2, "either", elapsed=2.0, time=102.0))
+    assert len(events.operations) in (2, 3)
+    assert ["one"] in [each.messages for each in events.operations]
+
+
+def test_threads_that_take_over_from_one_another_lose_no_event() -> None:
+    """At a switch interval of a microsecond, each with an event loop."""
+    work = with_retry(max=1, interval=0, registry=Registry(), name="handed")
+
+    async def awaited() -> None:
+        pass
+
+    def begun(left: list[int]) -> Awaitable[None]:
+        if left.pop():
+            raise ConnectionResetError("at the call")
+        return awaited()
+
+    def operate() -> None:
+        async def main() -> None:
+            for _ in range(40):
+                await asyncio.ensure_future(work(begun)([0, 1]))
+
+        asyncio.run(main())
+
+    with observe() as events:
+        run_hurried([operate] * 4)
+    assert len(events) == 4 * 40 * 2
+    assert sum(len(run) for run in events._runs) == 4 * 40 * 2
 
 
 @pytest.mark.parametrize(
@@ -287,3 +344,40 @@ def test_an_isolated_registry_has_its_size_back() -> None:
     with isolated_registry():
         registry.resize(2)
     assert (registry.error_buffer_size, len(registry.errors)) == (1000, 5)
+
+
+def test_a_mistaken_name_that_finds_nothing_warns(clock: VirtualClock) -> None:
+    """Else `assert not events.of("typo")` would be true for ever; a name like no other may be a block's."""
+    operation = fails(1)
+    with observe() as events:
+        operation()
+        with pytest.warns(
+            UserWarning, match=r"no operation 'opp' is known, so that of\(\) found nothing: did you mean"
+        ):
+            assert not events.of("opp")
+        assert not events.of("nothing like any")
+        assert len(events.of("op")) == 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ({"codes": [12345]}, "codes: ['CONNECTION_LOST'] instead of ['UNKNOWN 12345']"),
+        ({"codes": ["CONECTION_LOST"]}, "got 'CONECTION_LOST': did you mean 'CONNECTION_LOST'?"),
+        ({"codes": ["timeout"]}, "got 'timeout': did you mean 'TIMEOUT'?"),
+        ({"codes": [ConnectionResetError]}, "an error: its code is what classify says of it, CONNECTION_LOST"),
+        ({"codes": [TimeoutError()]}, "an error: its code is what classify says of it, TIMEOUT"),
+        ({"codes": [UnicodeDecodeError]}, "an error: its code is what classify says of it, in classify(error).code"),
+        ({"outcome": "recoverd"}, "got 'recoverd': did you mean 'recovered'?"),
+        ({"retries": 2}, "did you mean attempts=, which counts the first call, too?"),
+        ({"errors": []}, "did you mean codes=?"),
+        ({"delays": []}, "did you mean waits=?"),
+        ({"reason": ""}, "did you mean outcome=?"),
+    ],
+)
+def test_what_is_expected_in_other_words_is_answered(clock: VirtualClock, expected: dict[str, Any], said: str) -> None:
+    """By the word, code or parameter that it has here."""
+    with observe() as events:
+        fails(1)()
+        with pytest.raises((AssertionError, TypeError, ValueError), match=re.escape(said)):
+            events.expect("op", **expected)

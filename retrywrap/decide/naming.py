@@ -17,10 +17,12 @@ _ELSEWHERE = {
     "on": "catch error errors exc exception exceptions retry retry_on retry_on_exception retry_if when",
     "results": "predicate result retry_if_result retry_on_result",
     "before_retry": "before before_sleep callback on_backoff on_retry prepare",
+    "attempts": "attempt calls count retries times total tries",
+    "waits": "delay delays interval intervals seconds sleep sleeps",
+    "codes": "error errors exc exception exceptions kinds",
+    "outcome": "end reason result state status stop",
     "reraise": "raise_on_giveup retry_error_cls",
 }
-_OURS = {theirs: ours for ours, many in _ELSEWHERE.items() for theirs in many.split()}
-
 _COUNTED = {
     "max": ", which counts retries after the first call",
     "attempts": ", which counts the first call, too",
@@ -45,8 +47,9 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
     elsewhere = _BELONGS.get(str(name).lower())
     if elsewhere is not None:
         return f"has no parameter {tried}: {elsewhere} ({listed})"
-    ours = _OURS.get(str(name).lower(), "")
-    if ours not in known:
+    theirs = str(name).lower()
+    ours = next((each for each, many in _ELSEWHERE.items() if each in known and theirs in many.split()), "")
+    if not ours:
         ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
     if not ours:
         return f"has no parameter {tried}; {listed}"

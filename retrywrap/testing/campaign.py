@@ -26,7 +26,7 @@ __all__ = ["Campaign"]
 _WATCHING = ("retry_events", "retry_registry")
 _ELSEWHERE_TOO = ("inject", "Events", "VirtualClock.waits")  # in fixtures, too: nobody uses them by the way
 _SHOWN = 3
-_ALONE = "and it is looked at alone: not whether what is retried around it can run again"
+_ALONE = "whether what goes on around it, a retry or a loop, bears its failure was not tried"
 
 
 class _Reached(NamedTuple):
@@ -194,7 +194,7 @@ class Campaign:
         policy = self._watch.policies[place]
         make = transient_error(policy)
         if make is None:
-            return Finding(words.ONCE, place, 0, 0, f"no error that was tried is retried ({policy!r}), {_ALONE}")
+            return Finding(words.ONCE, place, 0, 0, f"{policy!r} retries no error that was tried; {_ALONE}")
         found = chosen.found + [self._judge(place, make, each) for each in chosen.tests]
         if found:
             return words.summed(place, found)
@@ -239,6 +239,8 @@ class Campaign:
         for run in (for_ever, once):
             if run.error is not None and words.mishandled(run):
                 return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
+        if words.stumbled(for_ever, str(item.path)):
+            return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
         if once.skipped:
             return words.UNTRIED, f"run again, it is skipped: {once.skipped}"
         if once.error is None:
@@ -282,11 +284,18 @@ class Campaign:
                 "A test that counts calls itself breaks, too, and finds nothing: mark it with "
                 "@pytest.mark.no_retry_inject."
             )
+        if any(len(reached) > self.tests for reached in self._reached.values()):
+            yield (
+                f"Of the tests that reach a function, the {self.tests} quickest were taken; --retry-inject-tests takes "
+                "more."
+            )
         if counts[words.NEVER] and self._deselected:
             were = "was" if self._deselected == 1 else "were"
             yield f"Never reached by the tests that ran: {self._deselected} {were} deselected."
         if self._not_run:
             yield f"not run: {self._not_run}"
+        if bad := [word for word in words.BAD if counts[word]]:
+            yield f"The run fails, because of: {', '.join(bad)}."
         yield from [", ".join(f"{count} {word}" for word, count in counts.items() if count)] if self.findings else []
         if not self._not_run and not self.findings:
             yield "no function decorated with retrywrap.with_retry was found"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
-import sys
-import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from inspect import isawaitable, iscoroutine
 from types import MethodType, TracebackType
-from typing import Any
+from typing import Any, Never
 
 from retrywrap.decide.allowance import PROCESS
 from retrywrap.decide.checks import shown
@@ -20,8 +19,8 @@ from retrywrap.run import inventory
 from retrywrap.run.kinds import is_async
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.names import decorated, meant, name_of
-from retrywrap.testing.plans import Fault, check_fault, is_error, made
-from retrywrap.testing.usage import tell
+from retrywrap.testing.plans import Fault, Kept, always, at_rate, check_fault, is_error, latency, made
+from retrywrap.testing.usage import ToEnter, tell
 
 __all__ = ["EVERYTHING", "Injection", "inject", "injecting"]
 
@@ -117,16 +116,14 @@ class _OfOne(Injection):
         return super().meets(arguments) and bool(arguments) and arguments[0] is self._instance
 
 
-class _Injecting(AbstractContextManager[Injection]):
+class _Injecting(ToEnter, AbstractContextManager[Injection]):
     """What `inject` returns: it begins where its ``with`` block does."""
 
     def __init__(self, target: object, targets: list[Any], make: Callable[[], Injection]) -> None:
         self._target, self._targets, self._make = target, targets, make
-        self._shown = shown(target) if target is EVERYTHING or isinstance(target, str) else name_of(target)
         self._active: ExitStack | None = None
-        self._used = False
-        frame = sys._getframe(2)
-        self._place = frame.f_code.co_filename, frame.f_lineno
+        name = shown(target) if target is EVERYTHING or isinstance(target, str) else name_of(target)
+        super().__init__(f"inject({name}, …)", "no fault was injected", 3)
 
     def __enter__(self) -> Injection:
         if self._active is not None:
@@ -150,14 +147,6 @@ class _Injecting(AbstractContextManager[Injection]):
         active, self._active = self._active, None
         active.close()
 
-    def __del__(self) -> None:
-        if not self._used:
-            warnings.warn_explicit(
-                f"inject({self._shown}, …) was never entered, so that no fault was injected: with inject(…): does it",
-                RuntimeWarning,
-                *self._place,
-            )
-
 
 _SHOWN = 10
 
@@ -166,7 +155,7 @@ _active: dict[int, tuple[Any, list[Injection]]] = {}  # the functions that fault
 
 
 def inject(
-    target: object, faults: Iterable[Fault] | BaseException | type[BaseException]
+    target: object, faults: Iterable[Fault] | BaseException | type[BaseException], *more: Never
 ) -> AbstractContextManager[Injection]:
     """Make calls of a decorated function fail, or take their time, while the ``with`` block runs.
 
@@ -189,6 +178,7 @@ def inject(
         faults: What becomes of each call, in order: an exception, or a type of them, that it raises; seconds that it
             takes before it begins; None, where it just goes through. Or a plan: `always`, `at_rate`, `latency`. A
             single exception or type stands for the first call alone. With several functions, each has its own count.
+        *more: Refused: several faults are one list.
 
     Returns:
         A context manager, which gives the `Injection`, which counts. It can be entered again when it is over, and
@@ -200,10 +190,11 @@ def inject(
         ValueError: No function is decorated under that name, or seconds are out of range.
     """
     plan: Any = [faults] if is_error(faults) else faults
-    if isinstance(plan, str | bytes | Mapping) or not isinstance(plan, Iterable):
+    if more or isinstance(plan, str | bytes | Mapping) or not isinstance(plan, Iterable):
+        given = (faults, *more) if more else faults
         raise TypeError(
             "faults must be an exception, an iterable of exceptions, seconds and None, or a plan "
-            f"(always, at_rate, latency); got {shown(plan)}"
+            f"(always, at_rate, latency); got {shown(given)}{_instead(given)}"
         )
     targets = _targets(target)
     if isinstance(plan, Iterator):
@@ -211,7 +202,7 @@ def inject(
             raise TypeError(
                 f"faults for several functions must be iterable anew for each: a list, say; got {shown(plan)}"
             )
-        plan = list(plan)
+        plan = Kept(plan)
     if isinstance(plan, list | tuple):
         for fault in plan:
             check_fault(fault)
@@ -248,6 +239,22 @@ def injecting(targets: Iterable[Any], injection: Injection, *, later: bool) -> I
             inventory.watchers.remove(touch)
         for proxy in touched:
             _remove(proxy, injection)
+
+
+def _instead(given: Any) -> str:
+    """Return what to write in the place of something that is near to faults; nothing where it is not."""
+    if isinstance(given, tuple):
+        return ": give them as one list, inject(…, [A, B])"
+    if isinstance(given, int | float):
+        return ": seconds of the first call are [seconds], of every call latency(seconds)"
+    if given in (always, at_rate, latency):
+        arguments = {always: "TimeoutError", at_rate: "0.1, TimeoutError", latency: "2"}[given]
+        return f": call it, as in {given.__name__}({arguments})"
+    if isinstance(given, str) and is_error(getattr(builtins, given, None)):
+        return ": without quotes it is one"
+    if hasattr(decorated(given), "_self_spec"):
+        return ": the function comes first, inject(function, faults)"
+    return ""
 
 
 def _targets(target: object) -> list[Any]:

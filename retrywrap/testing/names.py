@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Collection
 from types import MethodType
 from typing import Any
 
 from retrywrap.decide.checks import shown
+from retrywrap.run import inventory
 from retrywrap.run.kinds import operation_name
 
 __all__ = ["decorated", "meant", "name_of"]
@@ -27,17 +29,25 @@ def name_of(target: object) -> str:
     spec = getattr(decorated(target), "_self_spec", None)
     if spec is None:
         what = operation_name(target) if callable(target) else shown(target)
-        hint = ""
-        if isinstance(target, type):
-            own = [key for key, member in vars(target).items() if hasattr(decorated(member), "_self_spec")]
-            hint = (
-                f", a class: did you mean {' or '.join(f'{target.__name__}.{key}' for key in own[:3])}?" if own else ""
-            )
         raise TypeError(
-            f"target must be a function decorated with with_retry, or an operation's name; got {what}{hint}"
+            f"target must be a function decorated with with_retry, or an operation's name; got {what}{_instead(target)}"
         )
     name: str = spec.name
     return name
+
+
+def _instead(target: object) -> str:
+    """Return what to give in the place of something that is near a decorated function; nothing where it is not."""
+    if isinstance(target, type):
+        own = [key for key, member in vars(target).items() if hasattr(decorated(member), "_self_spec")]
+        return f", a class: did you mean {' or '.join(f'{target.__name__}.{key}' for key in own[:3])}?" if own else ""
+    if isinstance(target, functools.partial) and hasattr(decorated(target.func), "_self_spec"):
+        return " inside a functools.partial: give the function itself"
+    if isinstance(target, property) and hasattr(target.fget, "_self_spec"):
+        return ", a property: give its function, which is its attribute fget"
+    if any(proxy.__wrapped__ is target for proxy in inventory.proxies()):
+        return ", the function that is decorated: give the decorated one, not what it wraps"
+    return ""
 
 
 def decorated(target: Any) -> Any:

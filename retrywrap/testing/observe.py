@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple, Never
 
+from retrywrap.classifiers.chain import classify
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import check_seconds, shown
 from retrywrap.decide.events import RECORDED, SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
 from retrywrap.decide.naming import unknown_parameter
+from retrywrap.locks import new_lock
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import registry
 from retrywrap.run import inventory
 from retrywrap.run.clock import under_trio
 from retrywrap.testing.names import meant, name_of
-from retrywrap.testing.usage import tell
+from retrywrap.testing.plans import Error, is_error, made
+from retrywrap.testing.usage import block, tell
 
 __all__ = ["Events", "Observed", "observe"]
 
 _NOTHING: Any = object()
+_SAME_TIME = 1e-5  # seconds: a float since the epoch has no more digits
 _EXPECTED = ("attempts", "waits", "codes", "outcome")
 
 
@@ -66,6 +70,7 @@ class Events(list[RetryEvent]):
         super().__init__()
         self._runs: list[list[RetryEvent]] = []
         self._open: dict[str, dict[object, list[list[RetryEvent]]]] = {}  # by operation, and thread and task
+        self._lock = new_lock()
 
     def add(self, event: RetryEvent) -> None:
         """Take one event, as a listener does.
@@ -73,9 +78,12 @@ class Events(list[RetryEvent]):
         Args:
             event: The event.
         """
-        self.append(event)
-        if event.name in (UNKNOWN_ERROR, RECORDED):
-            return
+        with self._lock:
+            self.append(event)
+            if event.name not in (UNKNOWN_ERROR, RECORDED):
+                self._sort_in(event)
+
+    def _sort_in(self, event: RetryEvent) -> None:
         # Operations of one name may be nested, and one may be left without an end: they are told by their numbers.
         elsewhere = self._open.setdefault(event.operation, {})
         here = threading.get_ident(), _task()
@@ -105,10 +113,21 @@ class Events(list[RetryEvent]):
         Args:
             target: A decorated function or method, or an operation's name.
 
+        A name that is not known, and looks like one that is, brings a `UserWarning`.
+
         Raises:
             TypeError: It is neither.
         """
         name = name_of(target)
+        found = self._of(name)
+        if not found and isinstance(target, str) and name not in registry:
+            known = {proxy._self_spec.name for proxy in inventory.proxies()} | {run[-1].operation for run in self._runs}
+            hint = "" if name in known else meant(name, known)
+            if hint:  # an operation without a function, a block's, may well have the name
+                warnings.warn(f"no operation {name!r} is known, so that of() found nothing: {hint}", stacklevel=2)
+        return found
+
+    def _of(self, name: str) -> list[Observed]:
         return [each for each in self.operations if each.name == name]
 
     def _nothing_of(self, target: object) -> str:
@@ -136,7 +155,7 @@ class Events(list[RetryEvent]):
             TypeError: It is neither.
             AssertionError: None failed, or several did.
         """
-        found = self.of(target)
+        found = self._of(name_of(target))
         if len(found) == 1:
             return found[0]
         if found:
@@ -200,8 +219,13 @@ def _plain(value: object) -> object:
     if isinstance(value, StopReason):
         return value.value
     if isinstance(value, list):
-        return [each.name if isinstance(each, ErrorCode) else each for each in value]
+        return [_shown_code(each) if isinstance(each, ErrorCode) else each for each in value]
     return value
+
+
+def _shown_code(code: ErrorCode) -> str:
+    known = code.name != ErrorCode.UNKNOWN.name or code == ErrorCode.UNKNOWN
+    return code.name if known else f"{code.name} {int(code)}"
 
 
 def _count(attempts: object) -> int:
@@ -226,12 +250,15 @@ def _listed(given: Any, name: str) -> list[Any]:
 
 def _outcome(outcome: object) -> StopReason | None:
     known = ", ".join(StopReason)
+    hint = meant(outcome.lower(), [each.value for each in StopReason]) if isinstance(outcome, str) else ""
     if not isinstance(outcome, str | None):
         raise TypeError(f"outcome must be None (it goes on), or one of {known}; got {shown(outcome)}")
     try:
         return None if outcome is None else StopReason(outcome)
     except ValueError:
-        raise ValueError(f"outcome must be None (it goes on), or one of {known}; got {shown(outcome)}") from None
+        raise ValueError(
+            f"outcome must be None (it goes on), or one of {known}; got {shown(outcome)}{hint and f': {hint}'}"
+        ) from None
 
 
 def _code(code: object) -> ErrorCode:
@@ -239,11 +266,25 @@ def _code(code: object) -> ErrorCode:
         try:
             return ErrorCode[code]
         except KeyError:
-            known = ", ".join(each.name for each in ErrorCode)
-            raise ValueError(f"codes must be codes, their numbers or names ({known}); got {shown(code)}") from None
+            names = [each.name for each in ErrorCode]
+            hint = meant(code.upper(), names)
+            raise ValueError(
+                f"codes must be codes, their numbers or names ({', '.join(names)}); got {shown(code)}"
+                + (hint and f": {hint}")
+            ) from None
     if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"codes must be codes, their numbers or names; got {shown(code)}")
+        hint = f", an error: its code is what classify says of it, {_code_of(code)}" if is_error(code) else ""
+        raise TypeError(
+            f'codes must be codes, their numbers or names, as in codes=["TIMEOUT"]; got {shown(code)}{hint}'
+        )
     return ErrorCode(code)
+
+
+def _code_of(error: Error) -> str:
+    try:
+        return classify(made(error)).code.name
+    except Exception:  # its type wants other arguments
+        return "in classify(error).code"
 
 
 def _list(operations: list[Observed]) -> str:
@@ -275,14 +316,19 @@ def _followed(event: RetryEvent, going_on: list[list[RetryEvent]]) -> list[Retry
 def _moved(
     event: RetryEvent, elsewhere: dict[object, list[list[RetryEvent]]], here: list[list[RetryEvent]]
 ) -> list[RetryEvent] | None:
-    """Return the operation of another thread or task that goes on here; None where there is none.
+    """Return the operation of another thread or task that goes on here; None where it is not certain which one does.
 
-    Of several, the one that began when this one did.
+    It is the only one that began when this one did.
     """
-    runs = [(run, going_on) for going_on in elsewhere.values() for run in going_on if _follows(event, run[-1])]
-    if not runs:
+    runs = [
+        (run, going_on)
+        for going_on in elsewhere.values()
+        for run in going_on
+        if _follows(event, run[-1]) and abs(_begun(run[-1]) - _begun(event)) < _SAME_TIME
+    ]
+    if len(runs) != 1:
         return None
-    run, going_on = min(runs, key=lambda each: abs(_begun(each[0][-1]) - _begun(event)))
+    run, going_on = runs[0]
     going_on.remove(run)
     here.append(run)
     return run
@@ -307,7 +353,7 @@ def _task() -> object:
         return id(sys.modules["trio"].lowlevel.current_task()) if under_trio() else None
 
 
-@contextmanager
+@block("nothing is observed")
 def observe() -> Iterator[Events]:
     """Gather the events of everything that runs while the ``with`` block does, in every thread.
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 from retrywrap.decide.checks import check_number, check_seconds, shown
 
-__all__ = ["Error", "Fault", "always", "at_rate", "check_fault", "is_error", "latency", "made"]
+__all__ = ["Error", "Fault", "Kept", "always", "at_rate", "check_fault", "is_error", "latency", "made"]
 
 Error: TypeAlias = BaseException | type[BaseException]
 Fault: TypeAlias = Error | float | timedelta | None
@@ -27,6 +27,27 @@ class _Repeated:
 
     def __iter__(self) -> Iterator[Fault]:
         return itertools.repeat(self._fault)
+
+
+class Kept:
+    """What an iterator gives, which may be without end: taken as it is needed, and given again from the beginning.
+
+    Args:
+        faults: The iterator.
+    """
+
+    def __init__(self, faults: Iterator[Fault]) -> None:
+        self._faults = faults
+        self._taken: list[Fault] = []
+
+    def __iter__(self) -> Iterator[Fault]:
+        for number in itertools.count():
+            if number == len(self._taken):
+                try:
+                    self._taken.append(next(self._faults))
+                except StopIteration:
+                    return
+            yield self._taken[number]
 
 
 class _ByChance:
@@ -50,7 +71,7 @@ def always(error: Error) -> Iterable[Fault]:
     Raises:
         TypeError: It is neither, or a type that cannot be made from a text, nor from nothing.
     """
-    return _Repeated(_check_error(error))
+    return _Repeated(_check_error(error, ": several are a list of their own, as in inject(…, [A, B])"))
 
 
 def latency(seconds: float | timedelta) -> Iterable[Fault]:
@@ -89,7 +110,8 @@ def at_rate(rate: float, /, *errors: Error, seed: int = 0) -> Iterable[Fault]:
         raise ValueError("errors must be one exception, or exception type, at least")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(f"seed must be an int; got {shown(seed)}")
-    return _ByChance(rate, [_check_error(error) for error in errors], seed)
+    one_by_one = ": give them one by one, as in at_rate(0.5, A, B)"
+    return _ByChance(rate, [_check_error(error, one_by_one, ": is it seed=?") for error in errors], seed)
 
 
 def check_fault(fault: Any) -> float:
@@ -136,11 +158,11 @@ def is_error(thing: object) -> TypeGuard[Error]:
     return isinstance(thing, BaseException) or (isinstance(thing, type) and issubclass(thing, BaseException))
 
 
-def _check_error(error: object) -> Error:
+def _check_error(error: object, if_listed: str, if_number: str = "") -> Error:
     if is_error(error):
         _check_made(error, "error")
         return error
-    hint = ": give them one by one, as in at_rate(0.5, A, B)" if isinstance(error, list | tuple) else ""
+    hint = if_listed if isinstance(error, list | tuple) else if_number if isinstance(error, int) else ""
     raise TypeError(f"error must be an exception, or a type of them; got {shown(error)}{hint}")
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from retrywrap.decide.context import RetryContext
 from retrywrap.decide.policy import RetryPolicy
+from retrywrap.errors import ConfigurationError
 from retrywrap.run import inventory
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.faults import Injection, injecting
 from retrywrap.testing.observe import observe
-from retrywrap.testing.state import isolated_registry
+from retrywrap.testing.state import isolated_registry, kept_budgets
 from retrywrap.testing.verdicts import Place, Run
 
 __all__ = ["Rerun", "Watch", "transient_error"]
@@ -124,9 +125,10 @@ class Rerun:
         self._error, self._skipped = None, ""
         fault = _Fault(place, make, most, late=late)
         faulty = injecting(inventory.proxies(), fault, later=True)
+        budgets = kept_budgets(_budget(proxy) for proxy in inventory.proxies())
         self.going_on = True
         try:
-            with _unheard(item.config), VirtualClock(), isolated_registry(), observe() as events, faulty:
+            with _unheard(item.config), budgets, VirtualClock(), isolated_registry(), observe() as events, faulty:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         finally:
             self.going_on = False
@@ -145,6 +147,13 @@ class Rerun:
             if report.when == "call":  # pytest counts subtests that failed beside the reports
                 report.outcome, report.longrepr = "passed", None
         return report  # type: ignore[no-any-return]  # pytest's
+
+
+def _budget(proxy: Any) -> object:
+    try:
+        return proxy._self_spec.policy().budget
+    except ConfigurationError:  # its policy is not defined
+        return None
 
 
 def shown_reason(error: BaseException) -> str:

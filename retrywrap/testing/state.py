@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from retrywrap import config, reports
@@ -12,7 +12,7 @@ from retrywrap.decide.allowance import PROCESS
 from retrywrap.locks import new_lock
 from retrywrap.record.registry import Registry, registry
 from retrywrap.run import clock as clocks
-from retrywrap.testing.usage import tell
+from retrywrap.testing.usage import block, tell
 
 __all__ = ["disabled", "isolated_registry", "reset"]
 
@@ -20,7 +20,7 @@ _lock = new_lock()
 _disabled = 0
 
 
-@contextmanager
+@block("retries go on")
 def disabled() -> Iterator[None]:
     """Make every operation of retrywrap run once, in every thread, inside the ``with`` block.
 
@@ -59,6 +59,22 @@ def reset() -> None:
 
 
 @contextmanager
+def kept_budgets(budgets: Iterable[object]) -> Iterator[None]:
+    """Give retry budgets back, after the ``with`` block, what they had before it.
+
+    Args:
+        budgets: Those of this package, each of which may come several times; others are left alone.
+    """
+    ours = {id(each): each for each in budgets if isinstance(each, budget.RetryBudget | budget.RatioBudget)}
+    saved = {key: each.saved() for key, each in ours.items()}
+    try:
+        yield
+    finally:
+        for key, each in ours.items():
+            each.put_back(saved[key])
+
+
+@block("the registry is as it was")
 def isolated_registry() -> Iterator[Registry]:
     """Empty `retrywrap.registry` for the ``with`` block, and put back what was in it afterwards.
 

@@ -1,10 +1,18 @@
-"""Who uses this kit: its parts say so, and whoever wants to know which tests look at retries themselves listens."""
+"""Who uses this kit, and how: its parts say so when they are used, and warn where they were made and never entered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ContextDecorator, contextmanager
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
-__all__ = ["listeners", "tell"]
+__all__ = ["ToEnter", "block", "listeners", "tell"]
+
+T = TypeVar("T")
 
 listeners: list[Callable[[str], None]] = []
 """Called with the name of the part that is used."""
@@ -18,3 +26,70 @@ def tell(part: str) -> None:
     """
     for listener in listeners:
         listener(part)
+
+
+class ToEnter:
+    """A context manager that does nothing before its ``with`` block, and says so where there is none.
+
+    Args:
+        shown: What was written to make it.
+        lost: What did not come of it.
+        depth: How many frames away that was.
+    """
+
+    def __init__(self, shown: str, lost: str, depth: int) -> None:
+        self._shown, self._lost = shown, lost
+        self._used = False
+        frame = sys._getframe(depth)
+        self._place = frame.f_code.co_filename, frame.f_lineno
+
+    def __del__(self) -> None:
+        if not self._used:
+            warnings.warn_explicit(
+                f"{self._shown} was never entered, so that {self._lost}: a with statement does it",
+                RuntimeWarning,
+                *self._place,
+            )
+
+
+class _Block(ToEnter, ContextDecorator, AbstractContextManager[T], Generic[T]):
+    """What a function that `block` decorates returns; it can be entered again when it is over."""
+
+    def __init__(self, make: Callable[[], Iterator[T]], name: str, lost: str) -> None:
+        super().__init__(f"{name}()", lost, 3)
+        self._make = contextmanager(make)
+        self._active: list[AbstractContextManager[T]] = []
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function: it runs inside the block."""
+        self._used = True
+        return super().__call__(function)
+
+    def __enter__(self) -> T:
+        self._used = True
+        active = self._make()
+        entered = active.__enter__()
+        self._active.append(active)
+        return entered
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return self._active.pop().__exit__(kind, error, traceback)
+
+
+def block(lost: str) -> Callable[[Callable[[], Iterator[T]]], Callable[[], _Block[T]]]:
+    """Return the decorator by which a generator function makes context managers that warn where they are not entered.
+
+    Args:
+        lost: What does not come of them then.
+    """
+
+    def decorate(make: Callable[[], Iterator[T]]) -> Callable[[], _Block[T]]:
+        @functools.wraps(make)
+        def begin() -> _Block[T]:
+            return _Block(make, make.__name__, lost)
+
+        return begin
+
+    return decorate

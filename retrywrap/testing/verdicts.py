@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dis
 import os
-from collections.abc import Iterable
+import sysconfig
+from collections.abc import Iterable, Iterator
+from traceback import walk_tb
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from retrywrap.decide.policy import RetryPolicy
@@ -28,6 +31,7 @@ __all__ = [
     "has_no_delay",
     "mishandled",
     "shown_error",
+    "stumbled",
     "summed",
     "timed_out",
 ]
@@ -41,8 +45,9 @@ BAD = (BROKE, UNCAPPED, UNDELAYED, TWICE)
 ORDER = (*BAD, LET_OUT, ONCE, SURVIVED, UNTRIED, NEVER)
 
 _MISTAKES = (AttributeError, NameError, TypeError)
-_MISTAKES_UNLESS_RAISED = (LookupError, ArithmeticError, ValueError)
+_MISTAKES_UNLESS_RAISED = (LookupError, ArithmeticError, ValueError, StopIteration)
 _RAISE = dis.opmap["RAISE_VARARGS"]
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 
 
 class Place(NamedTuple):
@@ -142,23 +147,63 @@ def has_no_delay(run: Run) -> str:
 def mishandled(run: Run) -> bool:
     """Return whether a test failed by a mistake in code that handled the injected error.
 
-    A missing key, a division by zero, a text that is no number are mistakes where an operation failed so; code that
-    says ``raise KeyError(name)`` means it, and translates the error.
+    A missing key, a division by zero, a text that is no number are mistakes where an operation failed so, or what the
+    standard library makes of one; code that says ``raise KeyError(name)`` means it, and translates the error.
 
     Args:
         run: What came of it.
     """
-    error = run.error
-    mistake = isinstance(error, _MISTAKES) or (isinstance(error, _MISTAKES_UNLESS_RAISED) and not _is_meant(error))
-    return mistake and error is not None and not _is_cause(error, run.injected) and comes_from(error, run.injected)
+    return any(not _is_cause(error, run.injected) and comes_from(error, run.injected) for error in _mistakes(run.error))
 
 
-def _is_meant(error: BaseException) -> bool:
-    """Return whether a ``raise`` statement made an error, and not an operation that failed."""
+def stumbled(run: Run, tests: str) -> bool:
+    """Return whether a test failed by a mistake outside of the tests: what has to go on without the call, cannot.
+
+    Args:
+        run: What came of it, with an error at every call.
+        tests: The file of the test.
+    """
+    for error in _mistakes(run.error):
+        if comes_from(error, run.injected):
+            continue
+        files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+        own = [file for file in files if not _is_standard(file) and not _is_installed(file)]
+        if own and own[-1] != tests and os.path.basename(own[-1]) != "conftest.py":
+            return True
+    return False
+
+
+def _mistakes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, or those in its group, that only a mistake in the code makes."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _mistakes(each)
+    elif isinstance(error, _MISTAKES) or (isinstance(error, _MISTAKES_UNLESS_RAISED) and not _is_meant(error)):
+        yield error
+
+
+def _last_frame(error: BaseException) -> TracebackType | None:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return last is not None and last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
+    return last
+
+
+def _is_meant(error: BaseException) -> bool:
+    """Return whether a ``raise`` statement made an error, and not an operation, or the standard library."""
+    last = _last_frame(error)
+    if last is None:
+        return True
+    code = last.tb_frame.f_code
+    return code.co_code[last.tb_lasti] == _RAISE and not _is_standard(code.co_filename)
+
+
+def _is_standard(file: str) -> bool:
+    return file.startswith("<frozen ") or (file.startswith(_STANDARD_LIBRARY) and not _is_installed(file))
+
+
+def _is_installed(file: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file
 
 
 def timed_out(run: Run) -> bool:
