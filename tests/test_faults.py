@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import itertools
 import threading
 import time
 import weakref
@@ -259,6 +260,20 @@ def test_a_plan_that_can_be_used_once_serves_one_function() -> None:
     assert injection.count == 1
     with pytest.raises(TypeError, match="iterable anew for each"):
         inject(EVERYTHING, plan())
+
+
+def test_a_plan_without_an_end(clock: VirtualClock) -> None:
+    """Is taken as far as it is needed, and begins anew with each block; a generator that ends lets calls through."""
+    without_end = inject(double, itertools.cycle([ConnectionResetError, None, None]))
+    for _ in range(2):
+        with without_end as injection:
+            assert [double(1), double(1), double(1)] == [2, 2, 2]
+        assert injection.count == 2
+    ended = inject(double, (each for each in [ConnectionResetError]))
+    for _ in range(2):
+        with ended as injection:
+            assert [double(1), double(1)] == [2, 2]
+        assert injection.count == 1
 
 
 def test_a_fault_of_a_plan_that_is_none_is_refused_at_its_call() -> None:

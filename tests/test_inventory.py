@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,51 @@ def test_the_command_lists_a_package(capsys: pytest.CaptureFixture[str]) -> None
         f"stocktaken.deep.store.Store.put max=3, interval=exponential(1, cap=30), timeout=60 {place}:4",
         f"stocktaken.load max=10, interval=fixed(5) stocktaken{os.sep}__init__.py:3",
         f"4 decorated functions in stocktaken: {UNCALLED.format(4)}4 never failed",
+    ]
+
+
+def test_functions_of_others_that_a_module_decorates_are_in_its_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever they are defined; not those that it imports decorated."""
+    (tmp_path / "decorating.py").write_text(
+        textwrap.dedent(
+            """
+            import functools, json, urllib.request
+            from decorated_elsewhere import theirs, Theirs
+            from retrywrap import with_retry
+
+            urlopen = with_retry(max=3)(urllib.request.urlopen)
+            load = with_retry(max=3)(functools.partial(json.loads))
+
+            class Client:
+                get = with_retry(max=2)(urllib.request.urlopen)
+                post = staticmethod(with_retry(max=1)(urllib.request.urlretrieve))
+
+            @with_retry
+            def mine(): pass
+            """
+        )
+    )
+    (tmp_path / "decorated_elsewhere.py").write_text(
+        "from retrywrap import with_retry\n@with_retry\ndef theirs(): pass\n"
+        "class Theirs:\n    @with_retry\n    def get(self): pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        assert main(["inventory", "decorating"]) == 0
+    finally:
+        for name in ("decorating", "decorated_elsewhere"):
+            sys.modules.pop(name, None)
+    listed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [
+        ["decorating.mine", "max=10,"],
+        ["json.loads", "max=3,"],
+        ["urllib.request.urlopen", "max=3,"],
+        ["urllib.request.urlopen", "max=2,"],
+        ["urllib.request.urlretrieve", "max=1,"],
+        ["5", "decorated"],
     ]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from retrywrap.classifiers.guard import read, text_of, type_name
 from retrywrap.classifiers.programs import program_name
 
-__all__ = ["LONGEST", "safe_message", "safe_text"]
+__all__ = ["LONGEST", "is_masked", "safe_message", "safe_text"]
 
 LONGEST = 500
 """Characters that a message has at most."""
@@ -33,25 +33,29 @@ _MOST_KEPT = 128
 _WORDS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sig", "session", "identified", "@", "eyj", "gh",
     "_pat_", "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer", "aiza",
-    "k_live_", "k_test_",
+    "k_live_", "k_test_", "hvs.", "npm_", "pypi-", "sg.",
 )  # fmt: skip
 # ... one of these characters, but for four of the words ...
-_MARKS = r"[@=:>%\"'_.(-]"
+_MARKS = r"[$@=:>%\"'_.(-]"
 # ... and one of these, each of which holds one of the words.
 _HINTS = (
     "pass", "pwd", "secret", "token", "-key", "_key", " key", "ikey", "skey", "tkey", "ekey", "nkey", "dkey", "auth",
     "cred", "cookie", "sig", "session", "identified", "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "_pat_",
     "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer", "aiza",
-    "k_live_", "k_test_",
+    "k_live_", "k_test_", "hvs.", "npm_", "pypi-", "sg.",
 )  # fmt: skip
 _MARKLESS = "bearer", "basic", "akia", "aiza"
 
 _NAMES = (
     r"(?=[acefmpst])(?:pass(?:word|wd|phrase|code)?|secret|token"
-    r"|(?:api|access|account|private|encryption|shared|secret|signing|master|subscription|functions)[-_ ]?key"
+    r"|(?:api|access|account|private|encryption|shared|secret|signing|master|subscription|functions|client|stripe)"
+    r"[-_ ]?key"
     r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
 )
-_IS = r"(?:\\{0,3}[\"']?\s{0,40}(?:=>?|:|>|%3d)|\\{0,3}[\"'],)\s{0,40}"
+_IS = (
+    r"(?:(?:\\{0,3}[\"']|%22|\])?\s{0,40}(?:={1,3}>?|:=?|>|%3[da])(?:%2[02])*|\\{0,3}[\"'],"
+    r"|\s{1,3}[\w:.-]{1,40}=[^<>\n]{0,200}>)\s{0,40}"
+)
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
 _QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
@@ -63,7 +67,11 @@ _BEFORE = r"[='?&#-](?:(?<==)[^\s;=]{1,200}+\s{1,3}|(?<=')\s{1,3}|(?<=[?&#])|(?<
 _TWO_WORDS = r"(?:application|connect(?:ion)?|current|data|initial|integrated|packet|persist|user|workstation)\s"
 _BLANKS = rf"(?<==)[^\s\"'{{\[*]\S{{0,200}};(?!{_TWO_WORDS})[^\s;]{{1,200}}+(?=\s{{1,3}}\w{{1,40}}=)"
 _ESCAPED = r"\\{1,3}[\"'][^\\\n]*+\S*"  # quoted within a text that was quoted itself
-_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|\{{(?:[^}}]|\}}\}})*+\}}?|\[[^\]]*+\]?|\S+)"
+# Lists, tables and tuples may hold others; what is deeper than any that a message shows is taken to the text's end.
+_NESTED = r"[\[({].*"
+for _ in range(4):
+    _NESTED = rf"[\[({{](?:{_DOUBLE}|{_SINGLE}|[^\[\](){{}}\"']|{_NESTED})*+[\])}}]?"
+_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|{_NESTED}[^\s,;\])}}\"']*|\S+)"
 _USER = r"(?:[^\s/?#:\"<>]|\"(?=\w))"
 _JOINT = r"[\"'][\]}),:]{1,5}[\[{(\"']"  # what stands between two texts of a list in JSON
 _PATTERNS = (
@@ -74,6 +82,9 @@ _PATTERNS = (
     ),
     (r"\[parameters: [^\n]*", f"[parameters: {_MASK}]"),
     (r"(?i:(row contains )\().*", rf"\g<1>({_MASK})"),
+    # What a database says of a row by the names of its columns.
+    (rf"(?i:(key \([^()\n]{{0,100}}{_NAMES}[^()\n]{{0,100}}\)=\()).*", rf"\g<1>{_MASK})"),
+    (rf"(?i:(\([^()\n]{{0,300}}?{_NAMES}[^()\n]{{0,300}}\)\s{{1,3}}values\s{{0,3}}\()).*", rf"\g<1>{_MASK})"),
     # Before URLs: in such as jdbc:sqlserver://h;password=p@q, a URL's password would seem to end at the @.
     (
         rf"(?i:(;\s{{0,3}}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{])(?:[^;\n\"']|{_INNER})+(?:[\"'][^\s;]*+)?)",
@@ -87,10 +98,18 @@ _PATTERNS = (
     (r":[^\s/]{1,200}+(?<=@)(?=/\w)", f":{_MASK}@"),
     (rf":(?=[^\s:/]{{1,200}}@)(?:[^\s:/\"']|{_INNER}){{1,200}}@(?=[\w\[(])", f":{_MASK}@"),
     (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
-    (r"\b((?i:bearer|basic)\s{1,3})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
-    (rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{\[>])\S+)", rf"\g<1>{_MASK}"),
+    (r"\b((?i:bearer|basic)(?:\s{1,3}|%20)[\"']?)(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
+    (
+        rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}(?:={{1,3}}>?\s{{1,3}}|=(?![=>]{{0,2}}\s)))(?![\"'{{\[(])\S+)",
+        rf"\g<1>{_MASK}",
+    ),
     (rf"(?i:({_NAMES}{_IS}){_VALUE})", rf"\g<1>{_MASK}"),
-    (rf"(?i:((?:identified\s{{1,3}}by|password)\s{{1,3}})(?:{_QUOTED}|{_ESCAPED}))", rf"\g<1>{_MASK}"),
+    (
+        r"(?i:((?:identified(?:\s{1,3}with\s{1,3}[\w'\"]{1,60})?\s{1,3}(?:by|as)|password)"
+        r"(?:\s{0,3}\(\s{0,3}|\s{1,3}))"
+        rf"(?:[en]?(?:{_QUOTED}|{_ESCAPED})|\$(\w{{0,20}})\$.*?\$\2\$))",
+        rf"\g<1>{_MASK}",
+    ),
     (
         r"(?i:(?<![\w-])(--?[\w-]{0,30}(?:pass|pwd|secret|token|key|auth|cred)[\w-]{0,30}(?:\\{0,3}[\"'])?,?\s{1,3})"
         rf"(?:{_QUOTED}|{_ESCAPED}|\S+))",
@@ -98,7 +117,7 @@ _PATTERNS = (
     ),
     (
         r"(?<![\w-])(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|sk-[\w-]{16,}"
-        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
+        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|hvs\.[\w-]{20,}|npm_\w{20,}|pypi-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
         _MASK,
     ),
 )
@@ -147,6 +166,15 @@ def safe_text(text: str) -> str:
         text: The text; the time that this takes is bounded, however long it is.
     """
     return _one_line(_masked(str.__str__(text)))  # a subclass may answer as it likes
+
+
+def is_masked(text: str) -> bool:
+    """Return whether anything in a text is taken for a secret: a part of it alone would not be told to be one.
+
+    Args:
+        text: The text.
+    """
+    return _masked(text) != text
 
 
 def _masked(text: str) -> str:

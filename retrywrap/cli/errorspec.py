@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from retrywrap.classifiers.guard import read
-from retrywrap.classifiers.redact import safe_message
+from retrywrap.classifiers.redact import is_masked, safe_message
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
@@ -48,6 +48,10 @@ def read_error(text: str) -> BaseException | ErrorCode:
         return _exception(text)
     except RecursionError:
         raise _not_understood(text) from None
+    except UsageError:
+        if is_masked(text):
+            raise _not_understood(text) from None
+        raise
 
 
 def _exception(text: str) -> BaseException:

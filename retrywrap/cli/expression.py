@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from retrywrap.classifiers.redact import is_masked
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.backoff import Backoff, as_backoff, decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.checks import shown
@@ -41,7 +42,7 @@ def read_backoff(text: str, option: str) -> Backoff:
     except SyntaxError as error:
         reason = f"it is no expression ({error.msg})"
     except (TypeError, ValueError) as error:
-        reason = str(error)
+        reason = "it is none" if is_masked(text) else str(error)
     except (RecursionError, MemoryError):
         reason = "it is nested too deeply"
     raise UsageError(f"{option} {shown(text)}: {reason}; write for example 'exponential(0.1, cap=20)'")

@@ -11,13 +11,13 @@ from importlib import import_module
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from retrywrap.classifiers.guard import tame_name, type_name
+from retrywrap.classifiers.guard import read, tame_name, type_name
 from retrywrap.classifiers.redact import safe_message
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.checks import shown
 from retrywrap.errors import ConfigurationError
 from retrywrap.record.logfile import escape
-from retrywrap.run.inventory import in_order, proxies, site
+from retrywrap.run.inventory import decorated, in_order, proxies, site
 
 if TYPE_CHECKING:
     import argparse
@@ -52,8 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
             _imported(name.rpartition(".")[0], asked=name)  # what that decorates is its own
         before = {id(proxy) for proxy in proxies()}
         broken = _import_all(_imported(name))
-    listed = [(site(proxy), id(proxy) not in before) for proxy in proxies()]
-    found = in_order(each for each, is_new in listed if _belongs(each, name, is_new=is_new))
+    held = _held_by(name)
+    found = in_order(
+        each
+        for each, proxy in ((site(proxy), proxy) for proxy in proxies())
+        if _is_of(each.module, name)
+        or (id(proxy) in held and not _stands_in(each, proxy))
+        or (each.file is None and id(proxy) not in before)
+    )
     for each, error in broken.items():
         print(f"retrywrap: {_refused(each, error)}", file=sys.stderr)
     if arguments.json:
@@ -102,9 +108,28 @@ def _past(site: Site) -> str:
     return ", failed" if site.failed else ", ran" if site.ran else ""
 
 
-def _belongs(site: Site, name: str, *, is_new: bool) -> bool:
-    """Whether a function is a module's own; of one without a place (a builtin), whether importing it decorated that."""
-    return site.module == name or site.module.startswith(f"{name}.") or (is_new and site.file is None)
+def _is_of(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.")
+
+
+def _held_by(name: str) -> set[int]:
+    """Return which decorated functions are attributes of a module's, of its inner modules', or of their classes."""
+    held: set[int] = set()
+    for module in [found for key, found in list(sys.modules.items()) if _is_of(key, name)]:
+        members = [*vars(module).values()]
+        for each in members:
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                members += vars(each).values()
+        held.update(id(decorated(each)) for each in members)
+    return held
+
+
+def _stands_in(site: Site, proxy: Any) -> bool:
+    """Whether a function is decorated where it is defined, so that who has it besides has imported it from there."""
+    found: Any = sys.modules.get(site.module)
+    for part in site.qualname.split("."):
+        found = read(found, part)
+    return decorated(found) is proxy
 
 
 def _import_all(package: ModuleType) -> dict[str, BaseException]:

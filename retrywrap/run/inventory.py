@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -15,7 +16,7 @@ from retrywrap.run.kinds import core, is_async
 if TYPE_CHECKING:
     from retrywrap.run.spec import OperationSpec
 
-__all__ = ["binders", "in_order", "known", "note", "place_of", "proxies", "site", "sites", "watchers"]
+__all__ = ["binders", "decorated", "in_order", "known", "note", "place_of", "proxies", "site", "sites", "watchers"]
 
 # By place, because a proxy is equal to what it wraps, which may be equal to others, or not hashable.
 known: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -33,6 +34,13 @@ def note(proxy: Any) -> None:
     known[id(proxy)] = proxy
     for watcher in watchers:
         watcher(proxy)
+
+
+def decorated(target: Any) -> Any:
+    """Return the decorated function inside a bound method, classmethod or staticmethod; else what it was given."""
+    while issubclass(type(target), MethodType | classmethod | staticmethod):  # a proxy has its wrapped object's class
+        target = target.__func__
+    return target
 
 
 def proxies() -> list[Any]:

@@ -16,9 +16,10 @@ from retrywrap.errors import RetryUsageError
 from retrywrap.locks import new_lock
 from retrywrap.run import clock as clocks
 from retrywrap.run import inventory
+from retrywrap.run.inventory import decorated
 from retrywrap.run.kinds import is_async
 from retrywrap.testing.clock import VirtualClock
-from retrywrap.testing.names import decorated, meant, name_of
+from retrywrap.testing.names import meant, name_of
 from retrywrap.testing.plans import Fault, Kept, always, at_rate, check_fault, is_error, latency, made
 from retrywrap.testing.usage import ToEnter, tell
 

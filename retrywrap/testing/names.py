@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Collection
-from types import MethodType
-from typing import Any
 
 from retrywrap.decide.checks import shown
 from retrywrap.run import inventory
+from retrywrap.run.inventory import decorated
 from retrywrap.run.kinds import operation_name
 
-__all__ = ["decorated", "meant", "name_of"]
+__all__ = ["meant", "name_of"]
 
 
 def name_of(target: object) -> str:
@@ -48,13 +47,6 @@ def _instead(target: object) -> str:
     if any(proxy.__wrapped__ is target for proxy in inventory.proxies()):
         return ", the function that is decorated: give the decorated one, not what it wraps"
     return ""
-
-
-def decorated(target: Any) -> Any:
-    """Return the decorated function inside a bound method, classmethod or staticmethod; else what it was given."""
-    while issubclass(type(target), MethodType | classmethod | staticmethod):  # a proxy has its wrapped object's class
-        target = target.__func__
-    return target
 
 
 def meant(name: str, known: Collection[str]) -> str:
