@@ -73,17 +73,17 @@ class _Shared:
     def __init__(self) -> None:
         self._lock = new_lock()
 
-    def saved(self) -> dict[str, Any]:
-        """Return what it has, for `put_back`: a test may spend it, and nobody else is to miss it."""
+    def _saved(self) -> dict[str, Any]:
+        """Return what it has, for `_put_back`: a test may spend it, and nobody else is to miss it."""
         with self._lock:
             found = {name: getattr(self, name) for name in type(self).__slots__}
         return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
 
-    def put_back(self, saved: dict[str, Any]) -> None:
+    def _put_back(self, saved: dict[str, Any]) -> None:
         """Have again what it had.
 
         Args:
-            saved: What `saved` returned.
+            saved: What `_saved` returned.
         """
         with self._lock:
             for name, value in saved.items():

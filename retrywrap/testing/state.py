@@ -66,12 +66,12 @@ def kept_budgets(budgets: Iterable[object]) -> Iterator[None]:
         budgets: Those of this package, each of which may come several times; others are left alone.
     """
     ours = {id(each): each for each in budgets if isinstance(each, budget.RetryBudget | budget.RatioBudget)}
-    saved = {key: each.saved() for key, each in ours.items()}
+    saved = {key: each._saved() for key, each in ours.items()}
     try:
         yield
     finally:
         for key, each in ours.items():
-            each.put_back(saved[key])
+            each._put_back(saved[key])
 
 
 @block("the registry is as it was")

@@ -77,6 +77,9 @@ HOMES = {
     "block": ("test_blocks", "test_scope", "test_edges"),
 }
 
+COMPREHENSIONS = "<dictcomp>", "<listcomp>", "<setcomp>", "<genexpr>"
+"""How the code of those is called that a module runs when it is imported."""
+
 Living: TypeAlias = "dict[Any, list[FunctionType]]"
 """The functions that there are, by the place of their code."""
 
@@ -101,10 +104,12 @@ class Session:
     def __init__(self, run: Callable[[Session], None]) -> None:
         self.run = run
         self.failed = False
+        self.collected = False
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
         self.items = {item.nodeid: item for item in session.items}
+        self.collected = not session.testsfailed
         self.run(self)
         return True
 
@@ -256,7 +261,15 @@ def _place(code: CodeType) -> Any:
 
 def arguments(files: Iterable[str]) -> list[str]:
     """Return pytest's command line."""
-    plain = ["-q", "-s", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    plain = [
+        "-q",
+        "-s",
+        "--continue-on-collection-errors",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]
     return [*plain, "--rootdir", str(CHECKOUT), "-c", str(CHECKOUT / "setup.cfg"), *files]
 
 
@@ -353,7 +366,8 @@ def imported(mutant: Mutant, chosen: list[Test]) -> int:
     status = [1]
 
     def run(session: Session) -> None:
-        status[0] = session.kills(chosen)
+        if session.collected:  # else a file of tests could not be imported, as it can without the mutant
+            status[0] = session.kills(chosen)
 
     signal.setitimer(signal.ITIMER_PROF, 60)
     files = dict.fromkeys(test.name.partition("::")[0] for test in chosen)
@@ -444,7 +458,8 @@ def again(found: list[Mutant], tests: dict[str, Test], ended: dict[int, str], wo
     def jobs() -> Iterator[tuple[int, float, Callable[[], int]]]:
         for n, mutant in enumerate(found):
             if ended.get(n, "survived") == "survived":
-                at_import = not swaps(_original(mutant.path), mutant.code)
+                pairs = swaps(_original(mutant.path), mutant.code) or []
+                at_import = all(old.co_qualname.startswith(COMPREHENSIONS) for old, _ in pairs)
                 mine = chosen[n] = chosen_for(mutant, tests, anywhere=at_import)
                 if mine:
                     seconds = 200 + 30 * sum(test.seconds for test in mine)
