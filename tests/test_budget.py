@@ -470,6 +470,26 @@ def test_a_quota_pays_as_many_retries_as_its_numbers_say(capacity: float, cost: 
     assert 0.0 <= budget.available < 1e-9
 
 
+@pytest.mark.parametrize("make", [RetryBudget, RatioBudget])
+def test_what_a_budget_had_can_be_put_back(make: Callable[[], Any]) -> None:
+    """As often as wanted, whatever was spent meanwhile, in one step under the lock each."""
+    budget, twin = make(), make()
+    for each in (budget, twin):
+        each.begin(0.0)
+        each.withdraw(0.0, False)
+    budget._lock = lock = WatchedLock()
+    saved = budget._saved()
+    assert lock.taken == 1
+    for _ in range(2):
+        assert spend(budget) > 10
+        budget.begin(3.0)
+        taken = lock.taken
+        budget._put_back(saved)
+        assert lock.taken == taken + 1
+        assert budget.available == twin.available
+    assert spend(budget) == spend(twin)
+
+
 def test_a_full_quota_takes_no_lock() -> None:
     """Successes at once, which are nearly all, do not wait for each other."""
     budget: Any = RetryBudget()
