@@ -143,6 +143,13 @@ def test_records_do_not_change(clock: VirtualClock) -> None:
     assert pickle.loads(pickle.dumps(record)) == record
 
 
+def test_an_error_recorded_by_hand_needs_no_operation(clock: VirtualClock) -> None:
+    """It then belongs to none, which the counts have under the empty name."""
+    mine = Registry()
+    assert mine.record_error(-6).operation == ""
+    assert mine.stats("").errors == 1
+
+
 def test_messages_are_redacted(clock: VirtualClock) -> None:
     """No secret that an exception's text shows gets as far as the registry, nor one that is recorded by hand."""
     mine = Registry()
