@@ -1,6 +1,6 @@
 """How many examples a property test tries: few by default, as many times more as ``MODEL_ROUNDS`` says.
 
-``MODEL_ROUNDS=100 python -m pytest -o faulthandler_timeout=0 tests/test_model_*.py`` is a campaign: a hundred times the
+``MODEL_ROUNDS=20 python -m pytest -o faulthandler_timeout=0 tests/test_model_*.py`` is a campaign: twenty times the
 usual number, at random where CI repeats the same examples.
 """
 
