@@ -132,7 +132,7 @@ FORMS: dict[str, str] = {
 }
 """Where a secret stands in texts of the kinds that redaction promises to know, and the marks that it may hold there."""
 
-_WINDOW = 5  # so much of a secret tells it: each window holds letters that nothing else does
+_WINDOW = 6  # so much of a secret tells it: five letters and marks of one may stand in a text by chance
 _PART = st.from_regex(r"[A-Z][a-z][0-9][a-z]", fullmatch=True)
 
 
@@ -343,8 +343,8 @@ COMMANDS: list[Callable[[str, str], list[str]]] = [
     lambda text, secret: ["explain", "--table", text],
     lambda text, secret: ["plan", f"--password={secret}"],
     lambda text, secret: ["plan", "--backoff", text],
-    lambda text, secret: ["plan", "--backoff", f"fixed(password={secret})"],
-    lambda text, secret: ["explain", f"OSError(password={secret})"],
+    lambda text, secret: ["plan", "--backoff", f"fixed(password={secret.replace(';', '')})"],
+    lambda text, secret: ["explain", f"OSError(password={secret.replace(';', '')})"],
     lambda text, secret: ["plan", "--max", text],
     lambda text, secret: ["errors", text],
     lambda text, secret: ["errors", ".", "--since", text],
