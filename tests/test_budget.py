@@ -462,12 +462,16 @@ def test_each_step_is_one(budget: Any, step: str) -> None:
     assert lock.taken == (0 if needless else 1)
 
 
-@pytest.mark.parametrize(("capacity", "cost", "retries"), [(0.3, 0.1, 3), (0.7, 0.1, 7), (53, 5.3, 10)])
+@pytest.mark.parametrize(
+    ("capacity", "cost", "retries"), [(0.3, 0.1, 3), (0.7, 0.1, 7), (53, 5.3, 10), (1000, 0.1, 10000)]
+)
 def test_a_quota_pays_as_many_retries_as_its_numbers_say(capacity: float, cost: float, retries: int) -> None:
     """Though tenths are no exact floats, so that what is left comes out a little too small; and not one more."""
     budget = RetryBudget(capacity, cost, cost)
     assert spend(budget) == retries
-    assert 0.0 <= budget.available < 1e-9
+    assert 0.0 <= budget.available < 1e-8
+    budget._available = cost * 0.998
+    assert budget.withdraw(0.0, False) is None
 
 
 @pytest.mark.parametrize("make", [RetryBudget, RatioBudget])

@@ -239,6 +239,53 @@ def test_what_has_to_go_on_without_the_call(pytester: pytest.Pytester) -> None:
     assert "survived 1 of 1 test app.read_too " in found
 
 
+HELPED = """
+    import app, helpers
+    from unittest.mock import Mock
+
+    def test_helper():
+        helpers.check(app.may_be_none())
+
+    def test_mock():
+        cache = Mock()
+        cache.get.side_effect = KeyError("cold")
+        app.cached(cache)
+
+    def test_clock():
+        app.timed(Mock(side_effect=[0, 1]))
+"""
+
+
+def test_what_tests_bring_with_them_makes_no_mistakes(pytester: pytest.Pytester) -> None:
+    """Neither helpers beside them, nor stand-ins that fail as they were told."""
+    pytester.makepyfile(helpers="def check(result): assert result['job']")
+    app = """
+    @with_retry(max=1, interval=1)
+    def read(): return {"job": 1}
+
+    def may_be_none():
+        try: return read()
+        except OSError: return None
+
+    @with_retry(max=1, interval=1)
+    def fetch(): return 1
+
+    def cached(cache):
+        try: return fetch()
+        except OSError: return cache.get("x")
+
+    @with_retry(max=2, interval=1)
+    def poll(clock): clock()
+
+    def timed(clock):
+        for _ in range(2):
+            try: poll(clock)
+            except OSError: clock(); clock(); clock()
+    """
+    found = report(run(pytester, HELPED, "--retry-inject", app=app))
+    assert not [line for line in found if "broke" in line], found
+
+
 BUDGETS = """
     import app, pytest
 
@@ -260,7 +307,11 @@ def test_budgets_are_those_of_the_suite(pytester: pytest.Pytester) -> None:
     )
     app = """
     from retrywrap import RatioBudget, RetryBudget
-    TOKENS, RATIO = RetryBudget(30, 10, 10), RatioBudget(0.5, ttl=60, reserve=0.05)
+
+    class Counting(RetryBudget):
+        __slots__ = ("refused",)
+
+    TOKENS, RATIO = Counting(30, 10, 10), RatioBudget(0.5, ttl=60, reserve=0.05)
 
     @with_retry(max=10, interval=1, budget=TOKENS)
     def a(): pass

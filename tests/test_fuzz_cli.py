@@ -85,6 +85,10 @@ def check(outcome: Outcome, statuses: tuple[object, ...] = (0, 1, 2, 126, 127)) 
 @example(["run", "--", "a\x00b"])
 @example(["run", "--", "\ud800"])
 @example(["run", "--", ""])
+@example(["plan", "--timeout=--"])
+@example(["explain", "--table=--"])
+@example(["run", "--max=--", "true"])
+@example(["errors", ".", "--since=--"])
 def test_any_command_line(arguments: list[str]) -> None:
     """Words in any order, with values of any kind."""
     if not ("plan" in arguments and any(map(_LONG.search, arguments))):

@@ -206,15 +206,24 @@ def test_functions_of_others_that_a_module_decorates_are_in_its_list(
             urlopen = with_retry(max=3)(urllib.request.urlopen)
             load = with_retry(max=3)(functools.partial(json.loads))
 
+            class Lazy:
+                @property
+                def __class__(self): raise RuntimeError("not configured")
+
+            lazy = Lazy()
+
             class Client:
                 get = with_retry(max=2)(urllib.request.urlopen)
                 post = staticmethod(with_retry(max=1)(urllib.request.urlretrieve))
 
             @with_retry
             def mine(): pass
+
+            Client.itself = Client
             """
         )
     )
+    monkeypatch.setitem(sys.modules, "decorating.stand_in", None)  # type: ignore[arg-type]  # as it may be
     (tmp_path / "decorated_elsewhere.py").write_text(
         "from retrywrap import with_retry\n@with_retry\ndef theirs(): pass\n"
         "class Theirs:\n    @with_retry\n    def get(self): pass\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import re
 import threading
 from collections.abc import Awaitable, Callable
@@ -189,6 +191,18 @@ def test_an_operation_that_nobody_saw_begin_takes_no_other_ones_place() -> None:
     elsewhere(event_of(2, "either", elapsed=2.0, time=102.0))
     assert len(events.operations) in (2, 3)
     assert ["one"] in [each.messages for each in events.operations]
+
+
+def test_events_can_be_copied() -> None:
+    """And pickled, to be looked at elsewhere."""
+    events = Events()
+    events.add(event_of(1, "mine", elapsed=0.0, time=100.0))
+    for again in (copy.deepcopy(events), pickle.loads(pickle.dumps(events))):
+        assert again == events
+        assert again.operations == events.operations
+        again.add(event_of(2, "more", elapsed=1.0, time=101.0))
+        assert [each.messages for each in again.operations] == [["mine", "more"]]
+    assert len(events) == 1
 
 
 def test_threads_that_take_over_from_one_another_lose_no_event() -> None:

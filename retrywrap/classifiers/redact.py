@@ -52,10 +52,7 @@ _NAMES = (
     r"[-_ ]?key"
     r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
 )
-_IS = (
-    r"(?:(?:\\{0,3}[\"']|%22|\])?\s{0,40}(?:={1,3}>?|:=?|>|%3[da])(?:%2[02])*|\\{0,3}[\"'],"
-    r"|\s{1,3}[\w:.-]{1,40}=[^<>\n]{0,200}>)\s{0,40}"
-)
+_IS = r"(?:(?:\\{0,3}[\"']|%22|\])?\s{0,40}(?:={1,3}>?|:=?|>|%3[da])(?:%2[02])*|\\{0,3}[\"'],)\s{0,40}"
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
 _QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
@@ -69,9 +66,14 @@ _BLANKS = rf"(?<==)[^\s\"'{{\[*]\S{{0,200}};(?!{_TWO_WORDS})[^\s;]{{1,200}}+(?=\
 _ESCAPED = r"\\{1,3}[\"'][^\\\n]*+\S*"  # quoted within a text that was quoted itself
 # Lists, tables and tuples may hold others; what is deeper than any that a message shows is taken to the text's end.
 _NESTED = r"[\[({].*"
-for _ in range(4):
-    _NESTED = rf"[\[({{](?:{_DOUBLE}|{_SINGLE}|[^\[\](){{}}\"']|{_NESTED})*+[\])}}]?"
-_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|{_NESTED}[^\s,;\])}}\"']*|\S+)"
+for _ in range(3):
+    _inside = rf"{_DOUBLE}|{_SINGLE}|{_NESTED}"
+    _NESTED = (
+        rf"(?:\[(?:{_inside}|[^\[({{\]\"'])*+\]?|\((?!\s)(?:{_inside}|[^\[({{)\"'])*+\)?"
+        rf"|\{{(?:{_inside}|[^\[({{}}\"'])*+\}}?)"
+    )
+_BRACED = r"(?<==)\{(?![\"'{\[(\s])(?:[^}]|\}\})*+\}?"  # as ODBC has it, where a brace is written twice
+_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|(?:{_BRACED}|{_NESTED})[^\s,;\])}}\"']*|\S+)"
 _USER = r"(?:[^\s/?#:\"<>]|\"(?=\w))"
 _JOINT = r"[\"'][\]}),:]{1,5}[\[{(\"']"  # what stands between two texts of a list in JSON
 _PATTERNS = (
@@ -83,7 +85,12 @@ _PATTERNS = (
     (r"\[parameters: [^\n]*", f"[parameters: {_MASK}]"),
     (r"(?i:(row contains )\().*", rf"\g<1>({_MASK})"),
     # What a database says of a row by the names of its columns.
-    (rf"(?i:(key \([^()\n]{{0,100}}{_NAMES}[^()\n]{{0,100}}\)=\()).*", rf"\g<1>{_MASK})"),
+    (
+        rf"(?i:(key \([^()\n]{{0,100}}{_NAMES}(?![a-z])[^()\n]{{0,100}}\)=\()).*?"
+        r"(?=\)\s{1,3}(?:already exists|is not present|is still referenced|conflicts)|\Z)",
+        rf"\g<1>{_MASK}",
+    ),
+    (rf"(?i:(<(?:\w{{1,20}}:)?{_NAMES}\s[^<>\n]{{0,200}}>)[^<\n]{{1,500}})", rf"\g<1>{_MASK}"),
     (rf"(?i:(\([^()\n]{{0,300}}?{_NAMES}[^()\n]{{0,300}}\)\s{{1,3}}values\s{{0,3}}\()).*", rf"\g<1>{_MASK})"),
     # Before URLs: in such as jdbc:sqlserver://h;password=p@q, a URL's password would seem to end at the @.
     (

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap._version import __version__
@@ -25,6 +25,14 @@ _USAGE, _INTERRUPTED = 2, 130
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse ``--max=--`` as well, of which argparse makes an empty list in Pythons before 3.13."""
+        found, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(found).items():
+            if value == [] and name != "program":
+                self.error(f"argument --{name.replace('_', '-')}: must have a value; got '--'")
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         self.exit(_USAGE, f"{self.prog}: {safe_text(message)} (see {self.prog} --help)\n")

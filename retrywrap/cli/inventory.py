@@ -115,12 +115,16 @@ def _is_of(module: str, name: str) -> bool:
 def _held_by(name: str) -> set[int]:
     """Return which decorated functions are attributes of a module's, of its inner modules', or of their classes."""
     held: set[int] = set()
-    for module in [found for key, found in list(sys.modules.items()) if _is_of(key, name)]:
-        members = [*vars(module).values()]
-        for each in members:
-            if isinstance(each, type) and each.__module__ == module.__name__:
-                members += vars(each).values()
-        held.update(id(decorated(each)) for each in members)
+    for key, module in list(sys.modules.items()):
+        pending, seen = [module] if _is_of(key, name) else [], set[int]()
+        while pending:
+            for each in list((read(pending.pop(), "__dict__") or {}).values()):
+                held.add(id(decorated(each)))
+                # What a lazy object says of its class runs code: its type does not.
+                is_own = issubclass(type(each), type) and read(each, "__module__") == key
+                if is_own and id(each) not in seen:
+                    seen.add(id(each))
+                    pending.append(each)
     return held
 
 

@@ -16,9 +16,10 @@ __all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", 
 
 _SLOTS = 10
 _SHORTEST = 0.001
-# 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats, and 0.3 tokens for
-# three retries at 0.1 each, though 0.3 - 0.1 - 0.1 is a little less than 0.1.
-_ROUNDING = 1 + 1e-9
+_ROUNDING = 1 + 1e-9  # 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats
+# Of a quota, what thousands of payments make of it by rounding: 0.3 tokens are three retries at 0.1 each, though
+# 0.3 - 0.1 - 0.1 is a little less than 0.1; and no more than a thousandth of a payment.
+_DRIFT, _LEAST = 1e-9, 1e-3
 
 
 class Budget(Protocol):
@@ -76,7 +77,8 @@ class _Shared:
     def _saved(self) -> dict[str, Any]:
         """Return what it has, for `_put_back`: a test may spend it, and nobody else is to miss it."""
         with self._lock:
-            found = {name: getattr(self, name) for name in type(self).__slots__}
+            slots = {name for cls in type(self).__mro__ for name in vars(cls).get("__slots__", ())} - {"_lock"}
+            found = {name: getattr(self, name) for name in slots if hasattr(self, name)} | getattr(self, "__dict__", {})
         return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
 
     def _put_back(self, saved: dict[str, Any]) -> None:
@@ -164,7 +166,7 @@ class RetryBudget(_Shared):
         check_clock(now)
         cost = self.throttling_cost if check_bool(throttled, "throttled") else self.cost
         with self._lock:
-            if cost > self._available * _ROUNDING:
+            if cost - min(self.capacity * _DRIFT, cost * _LEAST) > self._available:
                 return None
             self._available = max(0.0, self._available - cost)
         return cost

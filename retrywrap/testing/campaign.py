@@ -239,7 +239,7 @@ class Campaign:
         for run in (for_ever, once):
             if run.error is not None and words.mishandled(run):
                 return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
-        if words.stumbled(for_ever, str(item.path)):
+        if words.stumbled(for_ever, place, str(item.path)):
             return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
         if once.skipped:
             return words.UNTRIED, f"run again, it is skipped: {once.skipped}"

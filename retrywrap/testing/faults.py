@@ -248,7 +248,7 @@ def _instead(given: Any) -> str:
         return ": give them as one list, inject(…, [A, B])"
     if isinstance(given, int | float):
         return ": seconds of the first call are [seconds], of every call latency(seconds)"
-    if given in (always, at_rate, latency):
+    if any(given is plan for plan in (always, at_rate, latency)):
         arguments = {always: "TimeoutError", at_rate: "0.1, TimeoutError", latency: "2"}[given]
         return f": call it, as in {given.__name__}({arguments})"
     if isinstance(given, str) and is_error(getattr(builtins, given, None)):

@@ -72,6 +72,12 @@ class Events(list[RetryEvent]):
         self._open: dict[str, dict[object, list[list[RetryEvent]]]] = {}  # by operation, and thread and task
         self._lock = new_lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=new_lock())
+
     def add(self, event: RetryEvent) -> None:
         """Take one event, as a listener does.
 

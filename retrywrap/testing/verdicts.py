@@ -47,6 +47,7 @@ ORDER = (*BAD, LET_OUT, ONCE, SURVIVED, UNTRIED, NEVER)
 _MISTAKES = (AttributeError, NameError, TypeError)
 _MISTAKES_UNLESS_RAISED = (LookupError, ArithmeticError, ValueError, StopIteration)
 _RAISE = dis.opmap["RAISE_VARARGS"]
+_MOCKS = os.path.join("unittest", "mock.py")
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 
 
@@ -156,19 +157,25 @@ def mishandled(run: Run) -> bool:
     return any(not _is_cause(error, run.injected) and comes_from(error, run.injected) for error in _mistakes(run.error))
 
 
-def stumbled(run: Run, tests: str) -> bool:
-    """Return whether a test failed by a mistake outside of the tests: what has to go on without the call, cannot.
+def stumbled(run: Run, place: Place, tests: str) -> bool:
+    """Return whether a test failed by a mistake beside the function: what has to go on without its call, cannot.
+
+    Beside it is its own file, and what stands in the same folder and not in that of the tests, where helpers of theirs
+    stand as well.
 
     Args:
         run: What came of it, with an error at every call.
+        place: The function.
         tests: The file of the test.
     """
+    beside, among_tests = os.path.dirname(place.file) + os.sep, os.path.dirname(tests) + os.sep
     for error in _mistakes(run.error):
         if comes_from(error, run.injected):
             continue
         files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
         own = [file for file in files if not _is_standard(file) and not _is_installed(file)]
-        if own and own[-1] != tests and os.path.basename(own[-1]) != "conftest.py":
+        last = own[-1] if own else ""
+        if last == place.file != tests or (last.startswith(beside) and not last.startswith(among_tests)):
             return True
     return False
 
@@ -195,6 +202,8 @@ def _is_meant(error: BaseException) -> bool:
     if last is None:
         return True
     code = last.tb_frame.f_code
+    if code.co_filename.endswith(_MOCKS):  # what a test has put there
+        return True
     return code.co_code[last.tb_lasti] == _RAISE and not _is_standard(code.co_filename)
 
 
