@@ -12,7 +12,7 @@ import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from traceback import walk_tb
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 from retrywrap.decide.policy import RetryPolicy
@@ -199,12 +199,12 @@ def _last_frame(error: BaseException) -> TracebackType | None:
 def _is_meant(error: BaseException) -> bool:
     """Return whether a ``raise`` statement made an error, and not an operation, or the standard library."""
     last = _last_frame(error)
-    if last is None:
-        return True
-    code = last.tb_frame.f_code
-    if code.co_filename.endswith(_MOCKS):  # what a test has put there
-        return True
-    return code.co_code[last.tb_lasti] == _RAISE and not _is_standard(code.co_filename)
+    return last is None or _is_meant_at(last.tb_frame.f_code, last.tb_lasti)
+
+
+def _is_meant_at(code: CodeType, place: int) -> bool:
+    file = code.co_filename
+    return file.endswith(_MOCKS) or (code.co_code[place] == _RAISE and not _is_standard(file))  # a mock was told to
 
 
 def _is_standard(file: str) -> bool:
