@@ -41,13 +41,15 @@ class Kept:
         self._taken: list[Fault] = []
 
     def __iter__(self) -> Iterator[Fault]:
-        for number in itertools.count():
+        number = 0
+        while True:
             if number == len(self._taken):
                 try:
                     self._taken.append(next(self._faults))
                 except StopIteration:
                     return
             yield self._taken[number]
+            number += 1
 
 
 class _ByChance:
