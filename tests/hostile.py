@@ -1,6 +1,6 @@
 """What hostile input is tried with, where it may be seen, and how often: for ``test_hostile_*`` and ``test_fuzz_*``.
 
-``FUZZ_EXAMPLES=100000`` in the environment makes each property try so many examples.
+``FUZZ_EXAMPLES=2000`` in the environment makes each property try so many examples.
 """
 
 from __future__ import annotations
