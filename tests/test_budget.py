@@ -474,6 +474,35 @@ def test_a_quota_pays_as_many_retries_as_its_numbers_say(capacity: float, cost: 
     assert budget.withdraw(0.0, False) is None
 
 
+@pytest.mark.parametrize(("capacity", "left"), [(1.0, 0.09995), (1e6, 0.09985), (1e9, 0.0), (1e9, 0.0998)])
+def test_rounding_is_no_credit(capacity: float, left: float) -> None:
+    """It explains a billionth of the capacity at most, and a thousandth of what a retry costs."""
+    budget = RetryBudget(capacity, 0.1, 0.1)
+    budget._available = left
+    assert budget.withdraw(0.0, False) is None
+    budget._available = 0.1 * (1 - 1e-10)
+    assert budget.withdraw(0.0, False) == 0.1
+
+
+def test_all_that_a_subclass_has_is_put_back() -> None:
+    """Its slots, as far as they are set, its attributes, and those of the budget that it is."""
+
+    class Slotted(RetryBudget):
+        __slots__ = ("refused", "unset")
+
+    class Counting(Slotted):
+        pass
+
+    budget: Any = Counting()
+    budget.refused, budget.asked = 1, 2
+    saved = budget._saved()
+    assert "_lock" not in saved
+    budget.refused, budget.asked, budget.unset = 3, 4, 5
+    assert spend(budget) == 35
+    budget._put_back(saved)
+    assert (budget.refused, budget.asked, spend(budget)) == (1, 2, 35)
+
+
 @pytest.mark.parametrize("make", [RetryBudget, RatioBudget])
 def test_what_a_budget_had_can_be_put_back(make: Callable[[], Any]) -> None:
     """As often as wanted, whatever was spent meanwhile, in one step under the lock each."""

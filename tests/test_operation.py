@@ -24,6 +24,11 @@ def spec_of(**policy: Any) -> Any:
     return decorated._self_spec
 
 
+def fails() -> None:
+    """Never succeed."""
+    raise ConnectionResetError("lost")
+
+
 def test_who_is_told_so_leaves_the_beaten_track_at_once() -> None:
     """As the fast path asks, where it is about to decide what it does not itself."""
     assert Operation(spec_of())._track is not None
@@ -59,22 +64,13 @@ def test_after_a_shutdown_no_retry_is_announced() -> None:
     assert [event.name for event in events] == ["retry.cancelled"]
 
 
-def fails() -> None:
-    """Never succeed."""
-    raise ConnectionResetError("lost")
-
-
 def test_an_operation_that_is_cancelled_between_its_attempts_knows_its_error() -> None:
     """All of it: what is told at its end is of the last failure."""
-    told: list[RetryEvent] = []
-    unsubscribe = subscribe(told.append)
-    try:
+    with observe() as told:
         operation, error = Operation(spec_of(max=5)), ConnectionResetError("lost")
         scheduled = operation.failed(error)
         shutdown()
         assert not operation.resume(error)
-    finally:
-        unsubscribe()
     assert told[0] is scheduled
     assert told[1].reason is StopReason.CANCELLED
     same = ("operation", "code", "message", "error_type", "attempt", "rule")

@@ -124,7 +124,8 @@ _PATTERNS = (
     ),
     (
         r"(?<![\w-])(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|sk-[\w-]{16,}"
-        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|hvs\.[\w-]{20,}|npm_\w{20,}|pypi-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
+        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|hvs\.[\w-]{20,}|npm_\w{20,}"
+        r"|pypi-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
         _MASK,
     ),
 )
