@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
+import gc
 import os
 import sys
 import threading
@@ -93,12 +94,15 @@ class _Walk:
         return self._inside
 
     def follow(self, work: Callable[[], object]) -> None:
-        tracing = sys.gettrace()
+        tracing, collecting = sys.gettrace(), gc.isenabled()
+        gc.disable()  # the finalizers of others' garbage are no places of this work, and swallow an interrupt
         sys.settrace(self.call)
         try:
             work()
         finally:
             sys.settrace(tracing)
+            if collecting:
+                gc.enable()
             self._looked.clear()
 
 
@@ -124,13 +128,18 @@ def interrupt_at(
         number: Which of those that `places_of` finds.
         work: What is called, in this thread.
         anywhere: As for `places_of`.
+
+    Raises:
+        AssertionError: The call never came to the place.
     """
     walk = _Walk(number, anywhere)
+    raised: BaseException | None = None
     try:
         walk.follow(work)
     except BaseException as error:
-        return walk.places[-1], error
-    return walk.places[-1], None
+        raised = error
+    assert len(walk.places) > number, f"no place {number}: this time the call had {len(walk.places)}"
+    return walk.places[number], raised
 
 
 def free_locks() -> bool:

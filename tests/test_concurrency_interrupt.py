@@ -8,6 +8,7 @@ driving and the recording code comes, and of all others one in fifty; with ``CON
 from __future__ import annotations
 
 import contextvars
+import gc
 import inspect
 import sys
 import threading
@@ -211,6 +212,35 @@ def test_where_signals_are_looked_at(form: Form) -> None:
         if tried % 5 == 0:
             check_next()
     assert tried >= 20
+
+
+class Garbage:
+    """A cycle, which only the collector frees, and which calls this package then."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        Registry().stats()
+
+
+@follows
+def test_what_others_left_has_no_places() -> None:
+    """What the collector would free meanwhile stays: it is no part of the call, and would swallow the interrupt."""
+
+    def work() -> list[list[object]]:
+        Registry().stats()
+        return [[] for _ in range(10 * gc.get_threshold()[0])]
+
+    gc.collect()
+    alone = places_of(work)
+    for _ in range(5):
+        Garbage()
+    beside_others = places_of(work)
+    gc.collect()
+    assert beside_others == alone
+    with pytest.raises(AssertionError, match=f"no place {len(alone)}: this time the call had {len(alone)}"):
+        interrupt_at(len(alone), work)
 
 
 @follows
