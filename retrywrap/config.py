@@ -10,11 +10,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from retrywrap.decide import policy as policies
 from retrywrap.decide.backoff import decorrelated, exponential, fibonacci, fixed, linear
-from retrywrap.decide.checks import check_seconds, safe, shown
+from retrywrap.decide.checks import check_seconds, refuse_unknown, safe, shown
 from retrywrap.decide.events import EVERY_NAME, RetryEvent
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy
 from retrywrap.decide.presets import FILES, NETWORK
@@ -433,6 +433,7 @@ def configure(
     error_buffer_size: int | None = None,
     events: bool | None = None,
     policies: Mapping[str, RetryPolicy | Mapping[str, Any]] | None = None,
+    **unknown: Never,
 ) -> Settings:
     """Read a configuration and put it in force, as a whole or not at all.
 
@@ -450,14 +451,17 @@ def configure(
         error_buffer_size: Newest errors that the global registry keeps.
         events: False: no structlog events.
         policies: Named policies: each a `RetryPolicy`, or its parameters.
+        **unknown: Refused, with what it is called here.
 
     Returns:
         The settings in force.
 
     Raises:
         ConfigurationError: Something in it is not what was expected: the message names source, key, value and what is.
-        TypeError: `file` is neither a path nor a mapping.
+        TypeError: `file` is neither a path nor a mapping, or a parameter has an unknown name.
     """
+    if unknown:
+        refuse_unknown("configure", unknown, [*_KEYS, "policies"])
     keywords = {key: value for key, value in locals().items() if key in _KEYS and value is not None}
     checked = _read_keys("configure()", keywords, "")
     checked["policies"] = _read_policies("configure()", {} if policies is None else policies)

@@ -47,7 +47,7 @@ def test_importing_the_main_module_runs_nothing() -> None:
     [
         ((), "retrywrap: the following arguments are required: COMMAND (see retrywrap --help)"),
         (("--nonsense",), "COMMAND"),
-        (("codes", "--nonsense"), "retrywrap: unrecognized arguments: --nonsense (see retrywrap --help)"),
+        (("codes", "--nonsense"), "retrywrap codes: unrecognized arguments: --nonsense (see retrywrap codes --help)"),
         (("backup",), "invalid choice: 'backup'"),
     ],
 )

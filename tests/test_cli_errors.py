@@ -263,9 +263,10 @@ def test_wrong_code_is_refused(logs: Path, code: str) -> None:
 
 
 def test_nothing_there_is_an_error_of_use(tmp_path: Path) -> None:
-    """A path that leads nowhere is refused in a line that names it."""
-    with pytest.raises(UsageError, match=r"^cannot read '.*nothing': No such file or directory$"):
-        run(tmp_path / "nothing")
+    """A path that leads nowhere is refused in a line that names it, however long it is."""
+    far = "/".join(["a/long/way"] * 9)
+    with pytest.raises(UsageError, match=rf"^cannot read '.*{far}/nothing': No such file or directory$"):
+        run(tmp_path / far / "nothing")
     with pytest.raises(UsageError, match=r"^cannot read .*embedded null (byte|character)"):
         run("a\0b")
 

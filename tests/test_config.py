@@ -649,7 +649,7 @@ def test_a_policy_in_toml_has_what_toml_can_express(tmp_path: Path) -> None:
         ({"interval": {"backoff": "fixed", "base": 1}}, "interval needs seconds = seconds for the backoff fixed"),
         (
             {"interval": {"backoff": "fixed", "seconds": 1, "cap": 2}},
-            "fixed() got an unexpected keyword argument 'cap'",
+            "fixed() has no parameter 'cap'; its parameters are seconds",
         ),
         ({"interval": {"backoff": "exponential", "base": 1, "cap": -1}}, "cap must be a finite number of seconds"),
         ({"nested": "twice"}, 'nested must be "once" or "multiply"; got \'twice\''),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -101,15 +102,64 @@ def test_an_injection_that_is_never_entered_warns() -> None:
     [
         (disabled, "disabled() was never entered, so that retries go on: a with statement does it"),
         (observe, "observe() was never entered, so that nothing is observed"),
+        (VirtualClock, "VirtualClock() was never entered, so that waits take real time"),
         (isolated_registry, "isolated_registry() was never entered, so that the registry is as it was"),
     ],
 )
 def test_a_block_that_is_never_entered_warns(make: Callable[[], Any], said: str) -> None:
-    """At the line that made it; what decorates a function is entered when that is called."""
+    """At the line that made it."""
     with pytest.warns(RuntimeWarning, match=re.escape(said)) as caught:
         make()
     assert (caught[0].filename, caught[0].lineno) == (__file__, here() - 1)
-    make()(lambda: None)
+
+
+def test_what_decorates_a_function_is_entered_when_that_is_called() -> None:
+    """No warning, and the function's body runs inside, whatever kind it is of, whenever it goes on."""
+    off = disabled()
+
+    @off
+    def plain(number: int) -> tuple[int, bool]:
+        return number, clocks.enabled()
+
+    @off
+    async def waits(number: int) -> tuple[int, bool]:
+        await asyncio.sleep(0)
+        return number, clocks.enabled()
+
+    @off
+    def yields(number: int) -> Iterator[tuple[int, bool]]:
+        for _ in range(2):
+            number += yield number, clocks.enabled()
+
+    @off
+    async def rounds(number: int) -> AsyncIterator[tuple[int, bool]]:
+        for _ in range(2):
+            await asyncio.sleep(0)
+            yield number, clocks.enabled()
+
+    async def all_rounds() -> list[tuple[int, bool]]:
+        return [each async for each in rounds(3)]
+
+    assert clocks.enabled()
+    assert plain(number=1) == (1, False)
+    assert asyncio.run(waits(2)) == (2, False)
+    assert asyncio.run(all_rounds()) == [(3, False)] * 2
+    going = cast("Generator[tuple[int, bool], int]", yields(4))
+    assert (next(going), going.send(5)) == ((4, False), (9, False))
+    assert not clocks.enabled()  # it is inside still
+    going.close()
+    assert clocks.enabled()
+    assert [each.__name__ for each in (plain, waits, yields, rounds)] == ["plain", "waits", "yields", "rounds"]
+    assert inspect.iscoroutinefunction(waits)
+    assert inspect.isgeneratorfunction(yields)
+    assert inspect.isasyncgenfunction(rounds)
+
+
+@pytest.mark.parametrize("given", [Registry, 3, None])
+def test_a_block_decorates_nothing_but_functions(given: object) -> None:
+    """Of a class, only its making would be inside."""
+    with pytest.raises(TypeError, match=r"^disabled\(\) decorates functions; got .*: use it on its methods$"):
+        disabled()(given)
 
 
 def test_blocks_can_be_entered_again() -> None:

@@ -338,13 +338,37 @@ def test_a_path_is_no_module(package: Path, capsys: pytest.CaptureFixture[str], 
     )
 
 
-def test_a_name_that_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line, and status 2."""
-    assert main(["inventory", "no.such.module"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "retrywrap: no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'\n"
-    )
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "zzzz.such.module",
+            "'zzzz'; modules in the current folder (Python's path was looked through as well): alone, ",
+        ),
+        ("alon", "'alon'; did you mean alone?\n"),
+        ("jsn", "'jsn'; did you mean json"),
+        ("stocktaken.deepp", "'stocktaken.deepp'; did you mean stocktaken.deep?\n"),
+        ("stocktaken.zzzz.module", "'stocktaken.zzzz'; modules in stocktaken: "),
+        ("sourced.module", "'sourced'; it stands in src: PYTHONPATH=src retrywrap inventory sourced.module\n"),
+        ("alone.inner", "'alone.inner'; 'alone' is not a package\n"),
+        ("needy", "'zzzz'\n"),
+        ("odd", "3\n"),
+        ("far.below.module", "'far.below'\n"),
+    ],
+)
+def test_a_name_that_is_no_module(package: Path, capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
+    """One line with what may have been meant, or with what there is, and status 2."""
+    folder = package.parent
+    (folder / "src" / "sourced").mkdir(parents=True)
+    (folder / "src" / "sourced" / "__init__.py").write_text("")
+    (folder / "alone.py").write_text("")
+    (folder / "needy.py").write_text("import zzzz")
+    (folder / "odd.py").write_text("raise ModuleNotFoundError('No module named 3', name=3)")
+    (folder / "far.py").write_text("raise ModuleNotFoundError(\"No module named 'far.below'\", name='far.below')")
+    assert main(["inventory", name]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"retrywrap: {name} cannot be imported: ModuleNotFoundError: No module named {said}")
+    assert told.count("\n") == 1
 
 
 def test_what_modules_print_is_not_in_the_list(package: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 
-from retrywrap import retry_scope, with_retry
+from retrywrap import (
+    RetryPolicy,
+    configure,
+    decorrelated,
+    exponential,
+    fibonacci,
+    fixed,
+    linear,
+    retry_scope,
+    with_retry,
+)
 from retrywrap.decide.checks import shown_seconds
 
 
@@ -59,6 +72,47 @@ def test_a_name_like_nothing_has_the_list() -> None:
     """No guess where there is none to make."""
     with pytest.raises(TypeError, match=r"^with_retry\(\) has no parameter 'zzz'; its parameters are max, interval, "):
         with_retry(zzz=3)  # type: ignore[call-overload]  # which is the mistake
+
+
+ITS = r"\(its parameters are "
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "said"),
+    [
+        (partial(fixed, 5), "delay", r"^fixed\(\) .*did you mean seconds=\? " + ITS + r"seconds\)$"),
+        (partial(fixed, 5), "jitter", r"spread by \.jittered\(\), as in fixed\(5\)\.jittered"),
+        (partial(linear, 1), "increment", r"^linear\(\) .*mean step=\? " + ITS + r"start, step, cap\)$"),
+        (partial(linear, 1), "jitter", r"spread by \.jittered\(\)"),
+        (
+            partial(exponential, 1),
+            "max",
+            r"^exponential\(\) .*mean cap=\? " + ITS + "base, cap, factor, jitter",
+        ),
+        (partial(exponential, 1), "exp_base", r"did you mean factor=\? "),
+        (
+            partial(exponential, 1),
+            "multiplier",
+            r"base= is what the waits begin with, as tenacity",
+        ),
+        (partial(decorrelated, 1), "max_delay", r"^decorrelated\(\) .*mean cap=\? " + ITS + r"base, cap\)$"),
+        (partial(fibonacci, 1), "initial", r"^fibonacci\(\) .*mean base=\? " + ITS + r"base, cap, jitter\)$"),
+        (RetryPolicy, "tries", r"^RetryPolicy\(\) .*mean max=, which counts retries .*idempotent, nested"),
+        (RetryPolicy().replace, "tries", r"^RetryPolicy\(\) .*mean max=, which counts retries"),
+        (
+            configure,
+            "max",
+            r"^configure\(\) .*mean error_retry_max=, which counts retries .*_size, events, ",
+        ),
+        (configure, "delay", r"did you mean error_retry_interval=\? .*, policies\)$"),
+        (configure, "log_dir", r"did you mean error_store_path=\? "),
+        (configure, "timeout", r'it belongs to a policy, as in configure\(policies=\{"slow": \{"timeout": 60\}\}\)'),
+    ],
+)
+def test_all_that_take_parameters_know_them(call: Any, given: str, said: str) -> None:
+    """Backoffs, policies and the configuration have hints of their own, and list their own parameters."""
+    with pytest.raises(TypeError, match=said):
+        call(**{given: 3})
 
 
 def test_parameters_without_names_are_refused() -> None:

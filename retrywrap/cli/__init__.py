@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from retrywrap import wiring as _wiring  # noqa: F401 - for its effect: it binds failures to their listeners
 from retrywrap._version import __version__
@@ -26,14 +26,6 @@ _USAGE, _INTERRUPTED = 2, 130
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse ``--max=--`` as well, of which argparse makes an empty list in Pythons before 3.13."""
-        found, rest = super().parse_known_args(args, namespace)
-        for name, value in vars(found).items():
-            if value == [] and name != "program":
-                self.error(f"argument --{name.replace('_', '-')}: must have a value; got '--'")
-        return found, rest
-
     def error(self, message: str) -> NoReturn:
         self.exit(_USAGE, f"{self.prog}: {safe_text(message)} (see {self.prog} --help)\n")
 
@@ -48,7 +40,19 @@ def _parser() -> _Parser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         import_module(f"retrywrap.cli.{name}").add_parser(subparsers)
+    for subparser in subparsers.choices.values():
+        subparser.set_defaults(parser=subparser)  # it says what is wrong with what it was given
     return parser
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    for name, value in vars(arguments).items():
+        if value == [] and name != "program":  # what argparse makes of --max=-- in Pythons before 3.13
+            arguments.parser.error(f"argument --{name.replace('_', '-')}: must have a value; got '--'")
+    return arguments
 
 
 def _open_streams() -> None:
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: the command's own; 2 for an error of use.
     """
     _open_streams()
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(argv)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()

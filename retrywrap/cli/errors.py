@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import Allowance
-from retrywrap.decide.checks import shown
+from retrywrap.decide.checks import shown, shown_path
 from retrywrap.record.logfile import escape
 from retrywrap.record.reader import LoggedError, follow, read_errors, summarize
 from retrywrap.run import clock
@@ -124,7 +124,7 @@ def _errors(
         yield from follow(path, sleep, report=problems.note, **options)
     except (OSError, ValueError) as error:  # ValueError: no path may hold a null byte
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read {shown(escape(path))}: {reason}") from error
+        raise UsageError(f"cannot read {shown_path(path)}: {reason}") from error
 
 
 def _sleep(seconds: float) -> None:

@@ -44,14 +44,7 @@ def read_error(text: str) -> BaseException | ErrorCode:
     if text.upper() in errno.errorcode.values():
         number: int = getattr(errno, text.upper())
         return OSError(number, os.strerror(number))
-    try:
-        return _exception(text)
-    except RecursionError:
-        raise _not_understood(text) from None
-    except UsageError:
-        if is_masked(text):
-            raise _not_understood(text) from None
-        raise
+    return _exception(text)
 
 
 def _exception(text: str) -> BaseException:
@@ -59,23 +52,35 @@ def _exception(text: str) -> BaseException:
         return _make_bare(_find(text))
     try:
         call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise _not_understood(text)
+        kind = _kind(call)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _not_understood(text) from None
-    if not isinstance(call, ast.Call):
-        raise _not_understood(text)
-    return _make(call)
+    try:
+        return _make(kind, call)
+    except RecursionError:
+        raise _not_understood(text) from None
+    except UsageError:
+        if is_masked(text):  # a part of the arguments alone would not be told to be a secret
+            raise _not_understood(text) from None
+        raise
 
 
 def _not_understood(text: str) -> UsageError:
     return UsageError(f"{shown(text)} is no error that is understood: {_HELP}")
 
 
-def _make(call: ast.Call) -> BaseException:
-    """Return the exception that a call makes."""
+def _kind(call: ast.Call) -> type[BaseException]:
+    """Return the exception class that a call names."""
     name = ast.unparse(call.func)
     if not _NAME.fullmatch(name):
         raise _not_understood(name)
-    kind = _find(name)
+    return _find(name)
+
+
+def _make(kind: type[BaseException], call: ast.Call) -> BaseException:
+    """Return the exception that a call makes."""
     arguments = [_value(argument) for argument in call.args]
     named = {word.arg or "**": _value(word.value) for word in call.keywords}
     try:
@@ -84,7 +89,7 @@ def _make(call: ast.Call) -> BaseException:
         return _made(kind, arguments, named)
     except Exception as error:
         why = f"{type(error).__name__}: {safe_message(error)}"
-        raise UsageError(f"{name} cannot be made of these arguments: {why}") from None
+        raise UsageError(f"{ast.unparse(call.func)} cannot be made of these arguments: {why}") from None
 
 
 def _made(kind: type[BaseException], arguments: list[Any], named: dict[str, Any]) -> BaseException:
@@ -102,7 +107,7 @@ def _made(kind: type[BaseException], arguments: list[Any], named: dict[str, Any]
 def _value(node: ast.expr) -> Any:
     match node:
         case ast.Call():
-            return _make(node)
+            return _make(_kind(node), node)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_value(item) for item in items]
         case ast.Attribute(value=ast.Name(id="errno"), attr=name) if hasattr(errno, name):

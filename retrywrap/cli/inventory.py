@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import pkgutil
@@ -21,11 +22,14 @@ from retrywrap.run.inventory import decorated, in_order, proxies, site
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
     from types import ModuleType
 
     from retrywrap.record.sites import Site
 
 __all__ = ["add_parser", "run"]
+
+_LISTED = 5
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,7 +92,12 @@ def _module_at(path: str) -> str:
     if all(part.isidentifier() for part in dotted.split(".")):
         return dotted
     found = sorted(each.name for each in pkgutil.iter_modules([path]) if each.name != "setup")
-    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+    return _some(found)
+
+
+def _some(names: list[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(map(tame_name, names[:_LISTED])) + (", …" if len(names) > _LISTED else "")
 
 
 def _print(found: list[Site], name: str, broken: int) -> None:
@@ -156,8 +165,35 @@ def _imported(name: str, *, asked: str | None = None) -> ModuleType:
         return import_module(name)
     except ConfigurationError:  # says what is wrong itself
         raise
+    except ModuleNotFoundError as error:
+        missing = error.name  # whatever who raised it says
+        is_asked = isinstance(missing, str) and _is_of(name, missing)  # else something that it imports is not there
+        hint = _hint(str(missing), asked or name) if is_asked else ""
+        raise UsageError(_refused(asked or name, error) + hint) from error
     except (Exception, SystemExit) as error:
         raise UsageError(_refused(asked or name, error)) from error
+
+
+def _hint(missing: str, asked: str) -> str:
+    """Return what to say of a module that is not there: what has nearly its name, or what there is."""
+    package, _, last = missing.rpartition(".")
+    if package:
+        inside = _modules(getattr(sys.modules.get(package), "__path__", ()))
+        near = [f"{package}.{each}" for each in difflib.get_close_matches(last, inside)]
+        where = package
+    else:
+        if last in _modules(["src"]):
+            return f"; it stands in src: PYTHONPATH=src retrywrap inventory {asked}"
+        inside = _modules([os.getcwd()])
+        near = difflib.get_close_matches(last, inside) or difflib.get_close_matches(last, _modules(sys.path))
+        where = "the current folder (Python's path was looked through as well)"
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; modules in {where}: {_some(inside)}" if inside else ""
+
+
+def _modules(folders: Iterable[str]) -> list[str]:
+    return sorted({each.name for each in pkgutil.iter_modules(folders)})
 
 
 def _refused(name: str, error: BaseException) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NoReturn
 
 from retrywrap.classifiers.guard import type_name
 from retrywrap.decide.waits import Jitter
@@ -20,6 +20,7 @@ __all__ = [
     "check_reiterable",
     "check_seconds",
     "is_timedelta",
+    "refuse_unknown",
     "safe",
     "shown",
     "shown_path",
@@ -43,6 +44,22 @@ def shown(value: object) -> str:
     except Exception:  # a repr that raises, or an interpreter at its end, must not hide the message that needs it
         text = f"<{type_name(type(value))}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def refuse_unknown(function: str, unknown: Iterable[str], known: Collection[str]) -> NoReturn:
+    """Refuse parameters that do not exist, with what was meant.
+
+    Args:
+        function: What was called.
+        unknown: The names that were tried, at least one.
+        known: The names that exist.
+
+    Raises:
+        TypeError: Always.
+    """
+    with importing:
+        from retrywrap.decide.naming import unknown_parameter
+    raise TypeError(f"{function}() {unknown_parameter(min(unknown), known)}")
 
 
 def shown_path(path: object) -> str:

@@ -9,10 +9,14 @@ from retrywrap.decide.checks import shown
 
 __all__ = ["unknown_parameter"]
 
+_COUNTS = "attempt attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries"
+_PAUSES = "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen"
+_BEGINS = "delay initial initial_delay initial_interval interval min minimum wait"
+
 # The names under which tenacity, backoff, retrying, urllib3 and others have what is called otherwise here.
 _ELSEWHERE = {
-    "max": "attempt attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries",
-    "interval": "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen",
+    "max": _COUNTS,
+    "interval": _PAUSES,
     "timeout": "deadline max_delay max_time max_wait_time stop_max_delay total_timeout",
     "on": "catch error errors exc exception exceptions retry retry_on retry_on_exception retry_if when",
     "results": "predicate result retry_if_result retry_on_result",
@@ -22,17 +26,43 @@ _ELSEWHERE = {
     "codes": "error errors exc exception exceptions kinds",
     "outcome": "end reason result state status stop",
     "reraise": "raise_on_giveup retry_error_cls",
+    "error_retry_max": f"max {_COUNTS}",
+    "error_retry_interval": f"interval {_PAUSES}",
+    "error_store_path": "directory error_log folder log log_dir log_path path store",
+    "error_buffer_size": "buffer buffer_size history size",
+    "enable": "disable enabled",
+    "base": f"{_BEGINS} seconds start",
+    "start": f"{_BEGINS} base seconds",
+    "seconds": f"{_BEGINS} base start",
+    "cap": "ceiling limit max max_delay max_interval max_value max_wait maximum upper",
+    "factor": "exp_base growth power rate ratio",
+    "step": "delta increment",
+    "jitter": "rand random randomize spread",
 }
 _COUNTED = {
     "max": ", which counts retries after the first call",
     "attempts": ", which counts the first call, too",
+    "error_retry_max": ", which counts retries after the first call",
 }
 
+_SPREAD = 'any backoff is spread by .jittered(), as in fixed(5).jittered("full")'
+_OF_POLICIES = "timeout attempt_timeout on classifier results idempotent nested before_retry budget reraise"
+_IN_A_POLICY = 'it belongs to a policy, as in configure(policies={"slow": {"timeout": 60}})'
+
+# What is said otherwise altogether: by the parameters beside which it is looked for.
 _BELONGS = {
-    "jitter": 'it belongs to the backoff, as in interval=exponential(1, jitter="full")',
-    "cap": "it belongs to the backoff, as in interval=exponential(1, cap=20)",
-    "giveup": "what is not to be retried is said by on= as a predicate, or by a classifier with forbid=True",
-    "logger": "events go to structlog, or to the logger retrywrap; retrywrap.subscribe hears them all",
+    "interval": {
+        "jitter": 'it belongs to the backoff, as in interval=exponential(1, jitter="full")',
+        "cap": "it belongs to the backoff, as in interval=exponential(1, cap=20)",
+        "giveup": "what is not to be retried is said by on= as a predicate, or by a classifier with forbid=True",
+        "logger": "events go to structlog, or to the logger retrywrap; retrywrap.subscribe hears them all",
+    },
+    "factor": {
+        "multiplier": "base= is what the waits begin with, as tenacity's multiplier; factor= multiplies each by more",
+    },
+    "seconds": {"jitter": _SPREAD},
+    "cap": {"jitter": _SPREAD},
+    "policies": dict.fromkeys(_OF_POLICIES.split(), _IN_A_POLICY),
 }
 
 
@@ -44,10 +74,10 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
         known: The names that exist.
     """
     listed, tried = f"its parameters are {', '.join(known)}", shown(name)
-    elsewhere = _BELONGS.get(str(name).lower())
-    if elsewhere is not None:
-        return f"has no parameter {tried}: {elsewhere} ({listed})"
     theirs = str(name).lower()
+    elsewhere = next((hints[theirs] for beside, hints in _BELONGS.items() if beside in known and theirs in hints), "")
+    if elsewhere:
+        return f"has no parameter {tried}: {elsewhere} ({listed})"
     ours = next((each for each, many in _ELSEWHERE.items() if each in known and theirs in many.split()), "")
     if not ours:
         ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")

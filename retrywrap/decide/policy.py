@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, TypeAlias
 
 from retrywrap.decide.backoff import Backoff, as_backoff
-from retrywrap.decide.checks import check_bool, check_seconds, shown
+from retrywrap.decide.checks import check_bool, check_seconds, refuse_unknown, shown
 from retrywrap.errors import ConfigurationError
 from retrywrap.locks import importing
 
@@ -125,9 +125,10 @@ class RetryPolicy:
             counts as this attempt's failure.
         budget: A retry budget, or the name of one that all who name it share.
         reraise: True: the last exception comes out as it was; False: `RetryExhausted` from it.
+        **unknown: Refused, with what it is called here.
 
     Raises:
-        TypeError: A parameter has the wrong type.
+        TypeError: A parameter has the wrong type, or an unknown name.
         ValueError: A parameter is out of range, or two contradict each other.
     """
 
@@ -178,7 +179,10 @@ class RetryPolicy:
         before_retry: Callable[[RetryContext], Any] | None = None,
         budget: Budget | str | None = None,
         reraise: bool = True,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            refuse_unknown("RetryPolicy", unknown, DEFAULTS)
         given = {name: value for name, value in locals().items() if name in DEFAULTS and value is not DEFAULTS[name]}
         on_types, on_predicate = _check_on(on)
         checked: dict[str, Any] = {

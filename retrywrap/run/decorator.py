@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from retrywrap.decide.checks import check_name
+from retrywrap.decide.checks import check_name, refuse_unknown
 from retrywrap.decide.policy import DEFAULTS, RetryPolicy
 from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
@@ -115,9 +115,9 @@ def with_retry(
     given = {key: value for key, value in locals().items() if key in DEFAULTS and value is not UNSET}
     with importing:  # loaded by the first decoration, not by the import of the package
         from retrywrap.run.proxy import decorate
-        from retrywrap.run.spec import OperationSpec, shared, unknown_parameter
+        from retrywrap.run.spec import PARAMETERS, OperationSpec, shared
     if unknown:
-        raise TypeError(f"with_retry() {unknown_parameter(unknown)}")
+        refuse_unknown("with_retry", unknown, PARAMETERS)
     like: OperationSpec | None = None
     if policy is None and registry is default_registry:
         with contextlib.suppress(TypeError, ValueError):  # what is wrong is said below, without this context

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from retrywrap.decide.checks import check_name, shown
+from retrywrap.decide.checks import check_name, refuse_unknown, shown
 from retrywrap.decide.context import RetryContext, ask_budget
 from retrywrap.decide.events import StopReason
 from retrywrap.decide.notes import Note, attach, counted
@@ -24,7 +24,7 @@ from retrywrap.run import clock as clocks
 from retrywrap.run.ambient import Recording, ambient, leave
 from retrywrap.run.block import DONE, AsyncAttempts, AsyncBlock, Block
 from retrywrap.run.kinds import is_async, is_awaitable, operation_name, refuse
-from retrywrap.run.spec import PARAMETERS, OperationSpec, check_plain, unknown_parameter
+from retrywrap.run.spec import PARAMETERS, OperationSpec, check_plain
 
 if TYPE_CHECKING:
     from retrywrap.classifiers.verdict import Classifier
@@ -406,7 +406,7 @@ def _spec(given: dict[str, Any]) -> OperationSpec:
     """Validate the arguments of `retry_scope`."""
     unknown = given.keys() - set(PARAMETERS)
     if unknown:
-        raise TypeError(f"retry_scope() {unknown_parameter(unknown)}")
+        refuse_unknown("retry_scope", unknown, PARAMETERS)
     arguments = {key: value for key, value in given.items() if key in DEFAULTS}
     name = given.get("name")
     named = "" if name is None else check_name(name)

@@ -11,11 +11,10 @@ from retrywrap.decide import policy as policies
 from retrywrap.decide.backoff import Backoff
 from retrywrap.decide.checks import shown
 from retrywrap.decide.policy import DEFAULTS, PolicyBook, RetryPolicy, resolve
-from retrywrap.locks import importing
 from retrywrap.record.registry import Registry
 from retrywrap.record.registry import registry as default_registry
 
-__all__ = ["PARAMETERS", "OperationSpec", "check_plain", "shared", "unknown_parameter"]
+__all__ = ["PARAMETERS", "OperationSpec", "check_plain", "shared"]
 
 PARAMETERS = (*DEFAULTS, "policy", "registry", "name")
 """What `with_retry` and `retry_scope` can be given."""
@@ -147,13 +146,6 @@ def shared(**given: Any) -> OperationSpec:
     """
     check_plain(given.values())
     return OperationSpec(given, None, "", default_registry)
-
-
-def unknown_parameter(unknown: Iterable[str]) -> str:
-    """Return what to say of parameters that `with_retry` and `retry_scope` do not have."""
-    with importing:
-        from retrywrap.decide import naming
-    return naming.unknown_parameter(min(unknown), PARAMETERS)
 
 
 def _is_simple(policy: RetryPolicy) -> bool:

@@ -9,7 +9,7 @@ from retrywrap.decide.checks import check_number, check_seconds, shown
 from retrywrap.locks import new_lock
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import Turns
-from retrywrap.testing.usage import tell
+from retrywrap.testing.usage import ToEnter, tell
 
 __all__ = ["VirtualClock"]
 
@@ -18,7 +18,7 @@ _clocks: list[clocks.Clock] = []  # inside a VirtualClock: the clock before, and
 _MOST_LOOKS = 10_000
 
 
-class VirtualClock(clocks.Clock):
+class VirtualClock(ToEnter, clocks.Clock):
     """Virtual time for everything of retrywrap, in every thread: waits are recorded and take no real time.
 
     Use it as a context manager; inside, every wait, sync or async, moves the clock on and returns at once. The waits of
@@ -52,6 +52,7 @@ class VirtualClock(clocks.Clock):
         self._random = check_number(random, "random", 0.0)
         if self._random >= 1:
             raise ValueError(f"random must be a number in [0, 1); got {shown(random)}")
+        super().__init__("VirtualClock()", "waits take real time", 2)
         self._elapsed = 0.0
         self._looks = 0
         self._turns = Turns()
@@ -88,6 +89,7 @@ class VirtualClock(clocks.Clock):
             TypeError: It is no number.
             ValueError: It is negative or not finite.
         """
+        self._used = True  # whoever has time pass knows what it is of
         passed = check_seconds(seconds, "seconds")
         with self._lock:
             self._elapsed += passed
@@ -142,6 +144,7 @@ class VirtualClock(clocks.Clock):
         return sum(self.waits)
 
     def __enter__(self) -> VirtualClock:
+        self._used = True
         with _lock:
             before = clocks.replace(self)
             if not _clocks:

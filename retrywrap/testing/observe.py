@@ -10,9 +10,8 @@ from typing import Any, NamedTuple, Never
 
 from retrywrap.classifiers.chain import classify
 from retrywrap.codes import ErrorCode
-from retrywrap.decide.checks import check_seconds, shown
+from retrywrap.decide.checks import check_seconds, refuse_unknown, shown
 from retrywrap.decide.events import RECORDED, SCHEDULED, UNKNOWN_ERROR, RetryEvent, StopReason
-from retrywrap.decide.naming import unknown_parameter
 from retrywrap.locks import new_lock
 from retrywrap.record.hooks import subscribe
 from retrywrap.record.registry import registry
@@ -196,7 +195,7 @@ class Events(list[RetryEvent]):
             AssertionError: Something else happened; the message says what, event by event.
         """
         if unknown:
-            raise TypeError(f"expect() {unknown_parameter(min(unknown), _EXPECTED)}")
+            refuse_unknown("expect", unknown, _EXPECTED)
         seen = self.operation(target)
         wanted: dict[str, object] = {}
         if attempts is not _NOTHING:

@@ -6,9 +6,13 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ContextDecorator, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+from retrywrap.decide.checks import shown
+from retrywrap.run.kinds import is_async
 
 __all__ = ["ToEnter", "block", "listeners", "tell"]
 
@@ -37,6 +41,8 @@ class ToEnter:
         depth: How many frames away that was.
     """
 
+    _used = True  # also of one whose making failed
+
     def __init__(self, shown: str, lost: str, depth: int) -> None:
         self._shown, self._lost = shown, lost
         self._used = False
@@ -52,7 +58,7 @@ class ToEnter:
             )
 
 
-class _Block(ToEnter, ContextDecorator, AbstractContextManager[T], Generic[T]):
+class _Block(ToEnter, AbstractContextManager[T], Generic[T]):
     """What a function that `block` decorates returns; it can be entered again when it is over."""
 
     def __init__(self, make: Callable[[], Iterator[T]], name: str, lost: str) -> None:
@@ -61,9 +67,48 @@ class _Block(ToEnter, ContextDecorator, AbstractContextManager[T], Generic[T]):
         self._active: list[AbstractContextManager[T]] = []
 
     def __call__(self, function: Any) -> Any:
-        """Decorate a function: it runs inside the block."""
+        """Decorate a function: whatever kind it is of, it runs inside the block, each time a new one.
+
+        Raises:
+            TypeError: It is none: of a class, no method would run inside.
+        """
         self._used = True
-        return super().__call__(function)
+        if isinstance(function, type) or not callable(function):
+            raise TypeError(f"{self._shown} decorates functions; got {shown(function)}: use it on its methods")
+        begin, run = self._make, cast("Any", function)
+        if isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def inside_rounds(*args: Any, **kwargs: Any) -> Any:
+                with begin():
+                    async with aclosing(run(*args, **kwargs)) as rounds:
+                        async for each in rounds:
+                            yield each
+
+            return inside_rounds
+        if is_async(function):
+
+            @functools.wraps(function)
+            async def inside_await(*args: Any, **kwargs: Any) -> Any:
+                with begin():
+                    return await run(*args, **kwargs)
+
+            return inside_await
+        if isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def inside_yields(*args: Any, **kwargs: Any) -> Any:
+                with begin():
+                    return (yield from run(*args, **kwargs))
+
+            return inside_yields
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with begin():
+                return run(*args, **kwargs)
+
+        return inside
 
     def __enter__(self) -> T:
         self._used = True
