@@ -345,16 +345,16 @@ def read(document: Mapping[str, Any], source: str = "config") -> Settings:
     return _settings(_read_tables(source, document))
 
 
-def _read_file(path: object) -> dict[str, Any]:
+def _read_file(path: object, said_by: str = "") -> dict[str, Any]:
     if not isinstance(path, str | os.PathLike) or not isinstance(source := os.fspath(path), str):
         raise TypeError(f"file must be the path of a TOML file, or a mapping of the same form; got {shown(path)}")
     name = safe(source) or shown(source)
     try:
         content = _content(source)
     except OSError as error:
-        raise ConfigurationError(f"{name}: cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{said_by}{name}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null byte, or text that cannot be the name of a file
-        raise ConfigurationError(f"{shown(source)}: cannot be read: {error}") from error
+        raise ConfigurationError(f"{said_by}{shown(source)}: cannot be read: {error}") from error
     return _read_tables(name, parse(content, name))
 
 
@@ -385,8 +385,13 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if not variable.startswith(_PREFIX) or key in _ELSEWHERE:
             continue
         if key not in _KEYS and key not in _COORDINATOR:
-            known = ", ".join(_PREFIX + name.upper() for name in [*_ELSEWHERE, *_KEYS])
-            raise ConfigurationError(f"environment: unknown variable {_shown_key(variable)}; known: {known}")
+            known = [*_ELSEWHERE, *_KEYS]
+            meant = _close(key, known)
+            hint = f"did you mean {_PREFIX}{meant.upper()}? " if meant else ""
+            raise ConfigurationError(
+                f"environment: unknown variable {_shown_key(variable)}; {hint}"
+                f"known: {', '.join(_PREFIX + name.upper() for name in known)}"
+            )
         try:
             found[key] = (_KEYS.get(key) or _COORDINATOR[key])(_Text(text))
         except _Bad as bad:
@@ -477,7 +482,7 @@ def _apply(file: dict[str, Any], keywords: dict[str, Any]) -> Settings:
     """Put in force what a file and keywords add to what was there before, and what the environment says now."""
     environment = _read_environment(os.environ)
     path = os.environ.get(_PREFIX + "CONFIG")
-    named = _read_file(path) if _in_force.state.file is None and path else {}
+    named = _read_file(path, f"environment: {_PREFIX}CONFIG = ") if _in_force.state.file is None and path else {}
     while True:  # until no other thread has been quicker; the lock is not held while something new is made
         before = _in_force.state
         files = _merge(named if before.file is None else before.file, file)

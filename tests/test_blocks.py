@@ -174,6 +174,26 @@ def test_the_mistake_is_named(clock: VirtualClock) -> None:
             pass
 
 
+def test_the_way_out_of_a_mistake_is_one(clock: VirtualClock) -> None:
+    """What is to be written instead is a loop of the same kind."""
+
+    async def main() -> None:
+        async for _ in retry_scope():
+            pass
+
+    with pytest.raises(RetryUsageError, match=r"write: async for attempt in retry_scope\(…\): async with attempt: …$"):
+        asyncio.run(main())
+    with pytest.raises(RetryUsageError, match=r"write: for attempt in retry_scope\(…\): with attempt: …$"):
+        for _ in retry_scope():
+            pass
+    with (
+        pytest.raises(RetryUsageError, match=r"write the loop: for attempt in retry_scope\(…\): with attempt: …$"),
+        retry_scope() as scope,
+        scope,
+    ):
+        pass
+
+
 def test_asking_too_early_leaves_the_running_attempt_its_limits(clock: VirtualClock) -> None:
     """The mistake ends no block that is running."""
 

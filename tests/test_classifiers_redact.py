@@ -162,6 +162,26 @@ MASKED = [
     ("bad eyJhbGciOiJI.eyJodW50ZXIy.c2ln", "bad ***"),
     ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\nx", r"***\nx"),
     ("-----BEGIN PRIVATE KEY-----\nhunter2", "***"),
+    ("bad npm_0123456789abcdefhunter2", "bad ***"),
+    # Names with more to them
+    ("environ['DB_PASSWORD'] = 'hunter2'", "environ['DB_PASSWORD'] = ***"),
+    ('config["password"]="hunter2"', 'config["password"]=***'),
+    ("password[]=hunter2&x=1", "password[]=***"),
+    ("tokens[0]=hunter2", "tokens[0]=***"),
+    ("userPwd=hunter2", "userPwd=***"),
+    ("passwordHash=hunter2", "passwordHash=***"),
+    ('{"SecretString": "hunter2"}', '{"SecretString": ***}'),
+    ("password%253Dhunter2", "password%253D***"),
+    ("password+%3D+hunter2", "password+%3D+***"),
+    # Brackets that are a password's own
+    ("password=(aB)c,hunter2", "password=***"),
+    ("password: (aB)'hunter2", "password: ***"),
+    ("password:={a;b};hunter2", "password:=***"),
+    ("auth=(\n    'root',\n    'hunter2',\n), x=1", "auth=***, x=1"),
+    # Databases
+    ("UPDATE t SET `password`='hunter2'", "UPDATE t SET `password`=***"),
+    ("SET password = N'two hunter2' WHERE", "SET password = *** WHERE"),
+    ("Duplicate entry 'it's hunter2' for key 'users.api_token'", "Duplicate entry '***' for key 'users.api_token'"),
 ]
 
 LEFT_ALONE = [
@@ -175,6 +195,11 @@ LEFT_ALONE = [
     "died with signal: 9",
     "author: joe, design: x, passed: 5",
     "bearer of news",
+    "we did not pass 'x'",
+    "TokenError: EOF in multi-line statement",
+    "Duplicate entry 'bob' for key 'users.name'",
+    "npm_config_legacy_peer_deps is unknown",
+    "[auth]: [Errno 111] Connection refused",
     "at 12:30 user@host said so",
     "KeyError: 'x'",
     '{"url":"http://host:80","mail":"joe@example.com"}',
@@ -196,6 +221,15 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
 def test_every_hint_holds_one_of_the_words_that_are_looked_for_first() -> None:
     """A text that is passed by for want of the words could not hold a hint either."""
     assert [hint for hint in redact._HINTS if not any(word in hint for word in redact._WORDS)] == []
+
+
+@pytest.mark.parametrize("joint", ["", "-", "_", " "])
+@pytest.mark.parametrize("word", ["api", "access", "account", "private", "encryption", "shared", "secret", "signing",
+                                  "master", "subscription", "functions", "client", "stripe"])  # fmt: skip
+def test_no_key_is_passed_by_for_want_of_a_hint(word: str, joint: str) -> None:
+    """Whichever key it is, and however that is written."""
+    for name in (f"{word}{joint}key", f"{word}{joint}Key", f"{word}{joint}KEY".upper()):
+        assert safe_text(f"{name}=hunter2") == f"{name}=***"
 
 
 def test_a_text_that_was_seen_before_comes_out_the_same() -> None:
@@ -269,6 +303,7 @@ def test_a_secret_is_masked_though_the_cut_falls_into_it() -> None:
     ["x", "a:", "://", "://a:b", "-", "--", "--p", "pass", "password=", "'", '"', "\\", "eyJ-", "a.a-", "a@",
      "-----BEGIN PRIVATE KEY", "[parameters: ", "authorization: '", "bearer ", "\x1b", "basic aa", "password ' ",
      "row contains (", "://a'", "://\"a:", ":a'", ":@", ":@tcp(", "=a password=a;", "password=a;a", "&-", "--a",
+     "duplicate entry '", "pwd[", "pwd`]", "pwd%20", "user a pass ", "pwdHash", "pwd=(a",
      ";pwd=a'a", "jdbc:oracle:a:a/@", "=a ", ";", "=a pass"],
 )  # fmt: skip
 def test_time_is_bounded_for_long_and_nasty_texts(unit: str) -> None:
@@ -364,6 +399,16 @@ def test_no_way_to_write_a_command_line_shows_its_arguments(command: Any, form: 
     assert "hunter2" not in safe_message(Failed(1, command))
 
 
+def test_a_command_that_is_called_so_shows_no_arguments() -> None:
+    """Docker's errors have it under that name."""
+
+    class ContainerError(Exception):
+        command = "mysql -phunter2"
+
+    error = ContainerError("Command 'mysql -phunter2' in image 'x' returned non-zero exit status 1: None")
+    assert safe_message(error) == "Command 'mysql …' in image 'x' returned non-zero exit status 1: None"
+
+
 def test_a_real_failed_program_shows_no_arguments() -> None:
     """So it is with an error that `subprocess` itself raised."""
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -379,8 +424,9 @@ def test_texts_that_only_look_like_a_failed_program() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
+    assert safe_message(ValueError("Command returned None")) == "Command returned None"
     error = RuntimeError("Command 'x' is unknown")
     assert safe_message(error) == "Command 'x' is unknown"
-    for command in ("", Strange()):
+    for command in ("", Strange(), None):
         error.cmd = command  # type: ignore[attr-defined]  # as any library may have it
         assert safe_message(error) == "Command 'x' is unknown"

@@ -48,6 +48,21 @@ def test_importing_the_main_module_runs_nothing() -> None:
         ((), "retrywrap: the following arguments are required: COMMAND (see retrywrap --help)"),
         (("--nonsense",), "COMMAND"),
         (("codes", "--nonsense"), "retrywrap codes: unrecognized arguments: --nonsense (see retrywrap codes --help)"),
+        (
+            ("run", "--timout", "3", "--", "true"),
+            "arguments: --timout; did you mean --timeout? (see retrywrap run --help)",
+        ),
+        (
+            ("plan", "--retries=2"),
+            "unrecognized arguments: --retries=2; did you mean --max? (see retrywrap plan --help)",
+        ),
+        (("run", "--attempt-timout", "3"), "; did you mean --attempt-timeout?"),
+        (("plan", "--zzz"), "retrywrap plan: unrecognized arguments: --zzz (see"),
+        (("plan", "3"), "retrywrap plan: unrecognized arguments: 3 (see"),
+        (("plan", "exponential(1)"), "unrecognized arguments: exponential(1); --backoff takes such an expression"),
+        (("codes", "exponential(1)"), "retrywrap codes: unrecognized arguments: exponential(1) (see"),
+        (("run", "--retry-on=--", "--", "true"), "retrywrap run: "),
+        (("errors", ".", "--code=--"), "retrywrap errors: "),
         (("backup",), "invalid choice: 'backup'"),
     ],
 )
@@ -328,6 +343,7 @@ def test_errors_are_read_from_text() -> None:
     unicode_error = read_error("UnicodeDecodeError")
     assert isinstance(unicode_error, UnicodeDecodeError)
     assert read_error("BACKUP_SUCCESS") == 0
+    assert repr(read_error("OSError(ENOSPC)")) == repr(read_error("OSError(errno.ENOSPC)")) == repr(error)
     assert str(read_error("ValueError('a', 3)")) == "('a', 3)"
     group = read_error("ExceptionGroup('x', [OSError(errno.ENOSPC), urllib.error.URLError(TimeoutError('late'))])")
     assert isinstance(group, ExceptionGroup)
@@ -347,7 +363,17 @@ def test_errors_are_read_from_text() -> None:
         ("f()(1)", "is no error that is understood"),
         ("int", "is no exception class"),
         ("os.nothing.here", "is no exception class"),
-        ("nosuchmodule.Error", "no module 'nosuchmodule' is installed here"),
+        ("nosuchmodule.Error", "no module 'nosuchmodule' is installed, nor in the current folder; give an exception"),
+        ("nosuchmodule.Error(password='hunter2')", "^nosuchmodule.Error: no module 'nosuchmodule' is installed"),
+        ("OSError(password=secret.hunter2(3))", r"^'OSError\(password=\*\*\* is no error that is understood"),
+        ("ConnectionResetErr", r"is no exception class; did you mean ConnectionResetError or "),
+        ("ECONREFUSED", r"is no exception class; did you mean ECONNREFUSED or "),
+        ("NETWRK", r"is no exception class; did you mean NETWORK\?$"),
+        ("socket.gaierr", r"is no exception class; did you mean gaierror"),
+        ("socket.timeout.zzz", "is no exception class; give an exception"),
+        ("OSError(ENOSUCH)", "is no error that is understood"),
+        ("cancelled_module.X", "cancelled_module cannot be imported: CancelledError"),
+        ("exits_module.Exits()", "exits_module.Exits cannot be made of these arguments: SystemExit: 0"),
         ("broken_module.Error", "broken_module cannot be imported: RuntimeError: at import"),
         ("needy_module.Error", "needy_module cannot be imported"),
         ("UnicodeDecodeError(1)", "cannot be made of these arguments: TypeError"),
@@ -364,8 +390,34 @@ def test_what_is_no_error_is_refused(text: str, message: str) -> None:
     """One line that says what would be understood; nothing of the text is run."""
     Path("broken_module.py").write_text("raise RuntimeError('at import')\n")
     Path("needy_module.py").write_text("import not_installed_anywhere\n")
+    Path("cancelled_module.py").write_text("import asyncio\nraise asyncio.CancelledError\n")
+    Path("exits_module.py").write_text(
+        "class Exits(Exception):\n    def __init__(self):\n        raise SystemExit(0)\n"
+    )
     with pytest.raises(UsageError, match=message):
         read_error(text)
+
+
+def test_exceptions_of_the_current_folder_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind all that is installed; the path is left as it was, and Ctrl-C is no error of a module."""
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != os.getcwd()])
+    before = list(sys.path)
+    Path("own_errors.py").write_text("class OwnError(Exception):\n    def __new__(cls):\n        raise SystemExit\n")
+    monkeypatch.delitem(sys.modules, "netrc", raising=False)
+    Path("netrc.py").write_text("raise RuntimeError('hides a module')\n")
+    Path("interrupted_module.py").write_text("raise KeyboardInterrupt\n")
+    Path("interrupting.py").write_text(
+        "class Ended(Exception):\n    def __init__(self, *_):\n        raise KeyboardInterrupt\n"
+        "class Second(Exception):\n    errors = [KeyboardInterrupt, OSError]\n"
+        "    def __new__(cls):\n        raise cls.errors.pop()\n"
+    )
+    with pytest.raises(UsageError, match=r"^OwnError needs its arguments, in parentheses \(SystemExit: SystemExit\)$"):
+        read_error("own_errors.OwnError")
+    assert isinstance(read_error("netrc.NetrcParseError('x')"), Exception)
+    for text in ("interrupted_module.X", "interrupting.Ended", "interrupting.Ended(3)", "interrupting.Second"):
+        with pytest.raises(KeyboardInterrupt):
+            read_error(text)
+    assert sys.path == before
 
 
 def test_commands_are_those_of_the_package() -> None:

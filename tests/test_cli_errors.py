@@ -131,9 +131,18 @@ def test_summary_as_json(logs: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_no_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing to show is no failure; the summary says so."""
+    (tmp_path / "backup_error_1.log").touch()
     assert shown(capsys, tmp_path) == []
     assert shown(capsys, tmp_path, "--summary") == ["no errors"]
     assert shown(capsys, tmp_path, "--summary", "--json") == []
+
+
+def test_a_folder_without_a_log_is_told_from_one_without_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the wrong one; that it cannot be listed is an error of use as ever."""
+    assert run(tmp_path) == 0
+    assert capsys.readouterr() == ("", f"retrywrap errors: there is no error log in '{tmp_path}'\n")
 
 
 def test_time_that_is_none_stays_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from retrywrap import configure
 from retrywrap.cli import plan
 from retrywrap.cli.expression import read_backoff
 from retrywrap.cli.options import read_count, read_seconds
@@ -49,6 +50,14 @@ def test_the_default_is_ten_retries_five_seconds_apart(capsys: pytest.CaptureFix
     assert lines[4].split() == ["1", "5", "5", "5", "5", "5", "5"]
     assert lines[13].split() == ["10", "5", "5", "5", "50", "50", "50"]
     assert lines[-1] == "All waits together: 50 s."
+
+
+def test_what_is_not_given_is_what_is_configured(capsys: pytest.CaptureFixture[str]) -> None:
+    """As for the operations that give nothing themselves; what is given counts more."""
+    configure(error_retry_max=3, error_retry_interval=2)
+    assert printed(capsys).startswith("fixed(2): 3 retries\n")
+    assert printed(capsys, "--max", "1").startswith("fixed(2): 1 retry\n")
+    assert printed(capsys, "--interval", "1").startswith("fixed(1): 3 retries\n")
 
 
 def test_the_whole_output_of_a_jittered_backoff(capsys: pytest.CaptureFixture[str]) -> None:

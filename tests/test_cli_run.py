@@ -36,7 +36,7 @@ from retrywrap.cli.stdin import Input
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.allowance import Allowance
 from retrywrap.run import clock as clocks
-from retrywrap.testing import VirtualClock
+from retrywrap.testing import VirtualClock, reset
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs what only Linux has")
 PATIENCE = 20.0
@@ -365,6 +365,17 @@ def test_a_stopped_program_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None
     began = time.monotonic()
     assert run("--max", "0", "--attempt-timeout", "0.3", "--", "sh", "-c", "kill -STOP $$; sleep 60") == 124
     assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_what_is_switched_off_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the configuration allows no retries, and the command line says nothing of them."""
+    monkeypatch.setenv("RETRYWRAP_ENABLE", "false")
+    reset()
+    assert run("--retry-on", "1", "--", "false") == 1
+    said = "gave up after 1 attempt: the configuration switches retries off (enable)\n"
+    assert capfd.readouterr().err == f"retrywrap run: false ended with exit status 1; {said}"
+    assert run("--retry-on", "1", "--max", "0", "--", "false") == 1
+    assert capfd.readouterr().err.endswith("; gave up after 1 attempt\n")
 
 
 # --- standard input

@@ -517,8 +517,12 @@ def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     configure()
     monkeypatch.setenv("RETRYWRAP_ERROR_RETRY_MAXIMUM", "3")
     message = refused()
-    assert message.startswith("environment: unknown variable RETRYWRAP_ERROR_RETRY_MAXIMUM; known: RETRYWRAP_CONFIG, ")
+    said = "environment: unknown variable RETRYWRAP_ERROR_RETRY_MAXIMUM; did you mean RETRYWRAP_ERROR_RETRY_MAX? "
+    assert message.startswith(f"{said}known: RETRYWRAP_CONFIG, ")
     assert "RETRYWRAP_EVENTS" in message
+    monkeypatch.delenv("RETRYWRAP_ERROR_RETRY_MAXIMUM")
+    monkeypatch.setenv("RETRYWRAP_ZZ", "3")
+    assert refused().startswith("environment: unknown variable RETRYWRAP_ZZ; known: RETRYWRAP_CONFIG, ")
 
 
 def test_the_environment_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +555,7 @@ def test_a_bad_file_in_the_environment_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("RETRYWRAP_CONFIG", str(tmp_path / "missing.toml"))
     config.reset()
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match=r"missing\.toml: cannot be read"):
+        with pytest.raises(ConfigurationError, match=r"^environment: RETRYWRAP_CONFIG = .*missing\.toml: cannot be"):
             with_retry(len)
     monkeypatch.setenv("RETRYWRAP_CONFIG", "")
     assert waits(max=1) == [5.0]

@@ -155,6 +155,42 @@ def test_what_decorates_a_function_is_entered_when_that_is_called() -> None:
     assert inspect.isasyncgenfunction(rounds)
 
 
+def test_a_clock_and_an_injection_decorate_functions_as_well() -> None:
+    """Each call has a new one: the clock is at its start, and the faults come again."""
+
+    @VirtualClock(start=5, random=0.25)
+    @inject(double, [ConnectionResetError])
+    def work() -> tuple[int, float, float, float]:
+        """Say what it sees."""
+        clock = clocks.current()
+        return double(3), clock.now(), clock.epoch(), clock.random()
+
+    assert [work() for _ in range(2)] == [(6, 1.0, 5.0, 0.25)] * 2
+    assert work.__doc__ == "Say what it sees."
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"),
+    [
+        (observe, "expect", r"no attribute 'expect'; a with statement gives what may have it: with observe\(\) as …:$"),
+        (
+            lambda: inject(double, OSError),
+            "count",
+            r"no attribute 'count'; .* with inject\(test_injecting.double, …\)",
+        ),
+        (lambda: inject(double, OSError), "_count", "no attribute '_count'$"),
+        (VirtualClock, "waited_for", "no attribute 'waited_for'$"),
+    ],
+)
+def test_what_is_taken_for_what_it_gives_says_so(make: Callable[[], Any], name: str, said: str) -> None:
+    """The forgotten ``with`` is told where it shows first."""
+    block = make()
+    with pytest.raises(AttributeError, match=said):
+        getattr(block, name)
+    with block:
+        pass
+
+
 @pytest.mark.parametrize("given", [Registry, 3, None])
 def test_a_block_decorates_nothing_but_functions(given: object) -> None:
     """Of a class, only its making would be inside."""

@@ -286,6 +286,7 @@ def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import pytest; pytest.skip('not here', allow_module_level=True)", "Skipped: not here"),
         ("from retrywrap import configure; configure('no.toml')", "ConfigurationError: no.toml"),
     ],
 )
@@ -336,6 +337,13 @@ def test_a_path_is_no_module(package: Path, capsys: pytest.CaptureFixture[str], 
         capsys.readouterr().err
         == f"retrywrap: MODULE must be a module's name, as one imports it: {hint}; got {name!r}\n"
     )
+
+
+@pytest.mark.parametrize("where", ["stocktaken/bad.py", "alone.py"])
+def test_ctrl_c_at_an_import_ends_the_command(package: Path, where: str) -> None:
+    """It is no error of the module."""
+    (package.parent / where).write_text("raise KeyboardInterrupt")
+    assert main(["inventory", where.partition("/")[0].removesuffix(".py")]) == 130
 
 
 @pytest.mark.parametrize(

@@ -187,15 +187,21 @@ def test_an_idle_registry_tells_its_last_error_without_waiting() -> None:
 
 
 def test_contents_can_be_taken_out_and_put_back() -> None:
-    """All that was recorded comes back as it was, tallies included; meanwhile the registry is as new, but for names."""
+    """All that was recorded comes back as it was, tallies included; meanwhile the registry is as new.
+
+    Only the names of decorated functions stay known.
+    """
     mine = filled()
+    mine.handle(event(operation="before"))
     told = mine.snapshot()
     contents = mine._exchange(None)
     assert (mine.errors, mine.by_code, bool(mine.last_error)) == ((), {}, False)
     assert mine.operations == {"a": Stats(succeeded_at_once=0), "b": Stats(succeeded_at_once=0)}
     mine.handle(event(operation="new"))
+    mine.declare("declared")
     meanwhile = mine._exchange(contents)
-    assert dict(mine.snapshot()["operations"]) == {**told["operations"], "new": Stats()._asdict()}
+    assert mine._operations.pop("declared").declared
+    assert mine.snapshot()["operations"] == told["operations"]
     assert {**mine.snapshot(), "operations": None} == {**told, "operations": None}
     mine._exchange(meanwhile)
     assert [each.operation for each in mine.errors] == ["new"]
@@ -272,6 +278,11 @@ SIZE = "error_buffer_size must be a whole number of records from 0 to "
         (lambda it: it.declare(3), TypeError, "operation must be a str, the name of an operation; got 3"),
         (lambda it: it.declare(Liar()), TypeError, "operation must be a str; got <a liar>"),
         (lambda it: it.stats("x"), KeyError, "\"no operation 'x' is known; operations has them all\""),
+        (
+            lambda it: [it.declare("upload"), it.stats("uplod")],
+            KeyError,
+            "\"no operation 'uplod' is known; did you mean 'upload'?\"",
+        ),
         (lambda it: it.resize(-1), ValueError, f"{SIZE}{module._LARGEST_BUFFER}; got -1"),
         (lambda it: it.resize("3"), TypeError, f"{SIZE}{module._LARGEST_BUFFER}; got '3'"),
     ],

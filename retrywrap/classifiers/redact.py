@@ -39,10 +39,10 @@ _WORDS = (
 _MARKS = r"[$@=:>%\"'_.(-]"
 # ... and one of these, each of which holds one of the words.
 _HINTS = (
-    "pass", "pwd", "secret", "token", "-key", "_key", " key", "ikey", "skey", "tkey", "ekey", "nkey", "dkey", "auth",
-    "cred", "cookie", "sig", "session", "identified", "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "_pat_",
-    "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer", "aiza",
-    "k_live_", "k_test_", "hvs.", "npm_", "pypi-", "sg.",
+    "pass", "pwd", "secret", "token", "-key", "_key", " key", "ikey", "skey", "tkey", "ekey", "nkey", "dkey",
+    "rkey", "auth", "cred", "cookie", "sig", "session", "identified", "@", "eyj", "ghp_", "gho_", "ghs_", "ghu_",
+    "ghr_", "_pat_", "glpat-", "xox", "sk-", "-----begin", "[parameters", "row contains", "akia", "basic", "bearer",
+    "aiza", "k_live_", "k_test_", "hvs.", "npm_", "pypi-", "sg.",
 )  # fmt: skip
 _MARKLESS = "bearer", "basic", "akia", "aiza"
 
@@ -50,12 +50,18 @@ _NAMES = (
     r"(?=[acefmpst])(?:pass(?:word|wd|phrase|code)?|secret|token"
     r"|(?:api|access|account|private|encryption|shared|secret|signing|master|subscription|functions|client|stripe)"
     r"[-_ ]?key"
-    r"|credentials?|session[-_]?id|(?<![a-z])(?:pwd|auth|sig(?:nature)?))(?:s|\d{1,3}|[-_.][\w.-]{0,40})?"
+    r"|credentials?|session[-_]?id|pwd|(?<![a-z])(?:auth|sig(?:nature)?))"
+    r"(?:s|\d{1,3}|[-_.][\w.-]{0,40}|(?-i:String|Value|Hash|Key|Text|Data|Binary|Digest|Header|Param)s?)?"
+    r"(?:\[\w{0,10}\])?"
 )
-_IS = r"(?:(?:\\{0,3}[\"']|%22|\])?\s{0,40}(?:={1,3}>?|:=?|>|%3[da])(?:%2[02])*|\\{0,3}[\"'],)\s{0,40}"
+_IS = (
+    r"(?:(?:\\{0,3}[\"'`]\]?|%22|\](?=\s{0,40}=))?\s{0,40}"
+    r"(?:={1,3}>?|:=?|>|(?:%(?:25)?20|\+){0,3}%(?:25)?3[da])(?:%(?:25)?2[02]|(?<=%3[da])\+)*"
+    r"|\\{0,3}[\"'],)\s{0,40}"
+)
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
-_QUOTED = rf"b?(?:{_DOUBLE}|{_SINGLE})"
+_QUOTED = rf"[benru]?(?:{_DOUBLE}|{_SINGLE})"
 _INNER = r"(?<=\w)[\"'](?=\w)"  # a quote within a word delimits nothing
 # In lists such as Password=two words;Port=1, a value ends with the semicolon. ODBC and JSON have braces.
 _LISTED = rf"(?:(?<==)|(?<==\s))(?:[^;=\n\"'{{]|{_INNER})+(?=;\s{{0,3}}[\w ]{{1,40}}=)"
@@ -63,17 +69,22 @@ _LISTED = rf"(?:(?<==)|(?<==\s))(?:[^;=\n\"'{{]|{_INNER})+(?=;\s{{0,3}}[\w ]{{1,
 _BEFORE = r"[='?&#-](?:(?<==)[^\s;=]{1,200}+\s{1,3}|(?<=')\s{1,3}|(?<=[?&#])|(?<![\w-]-)(?<=-)-?)[\w-]{0,30}"
 _TWO_WORDS = r"(?:application|connect(?:ion)?|current|data|initial|integrated|packet|persist|user|workstation)\s"
 _BLANKS = rf"(?<==)[^\s\"'{{\[*]\S{{0,200}};(?!{_TWO_WORDS})[^\s;]{{1,200}}+(?=\s{{1,3}}\w{{1,40}}=)"
-_ESCAPED = r"\\{1,3}[\"'][^\\\n]*+\S*"  # quoted within a text that was quoted itself
+_ESCAPED = r"[benru]?\\{1,3}[\"'][^\\\n]*+\S*"  # quoted within a text that was quoted itself
 # Lists, tables and tuples may hold others; what is deeper than any that a message shows is taken to the text's end.
 _NESTED = r"[\[({].*"
 for _ in range(3):
     _inside = rf"{_DOUBLE}|{_SINGLE}|{_NESTED}"
     _NESTED = (
-        rf"(?:\[(?:{_inside}|[^\[({{\]\"'])*+\]?|\((?!\s)(?:{_inside}|[^\[({{)\"'])*+\)?"
+        rf"(?:\[(?:{_inside}|[^\[({{\]\"'])*+\]?|\((?:{_inside}|[^\[({{)\"'])*+\)?"
         rf"|\{{(?:{_inside}|[^\[({{}}\"'])*+\}}?)"
     )
-_BRACED = r"(?<==)\{(?![\"'{\[(\s])(?:[^}]|\}\})*+\}?"  # as ODBC has it, where a brace is written twice
-_VALUE = rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}|(?:{_BRACED}|{_NESTED})[^\s,;\])}}\"']*|\S+)"
+_BRACED = r"(?<=[^:=]=)\{(?![\"'{\[(\s])(?:[^}]|\}\})*+\}?"  # as ODBC has it, where a brace is written twice
+_BARE = r"(?=[\[({][^\"'\[({\s})\]])"  # a word in brackets, which are a part of a password rather than of a list
+_REST = r"[^\s,;\])}\"']*"  # what is joined to a list's end
+_VALUE = (
+    rf"(?:{_QUOTED}|{_ESCAPED}|{_BLANKS}|{_LISTED}"
+    rf"|{_BRACED}{_REST}|(?:(?P<bare>{_BARE})|){_NESTED}(?(bare)\S*|{_REST})|\S+)"
+)
 _USER = r"(?:[^\s/?#:\"<>]|\"(?=\w))"
 _JOINT = r"[\"'][\]}),:]{1,5}[\[{(\"']"  # what stands between two texts of a list in JSON
 _PATTERNS = (
@@ -90,8 +101,13 @@ _PATTERNS = (
         r"(?=\)\s{1,3}(?:already exists|is not present|is still referenced|conflicts)|\Z)",
         rf"\g<1>{_MASK}",
     ),
-    (rf"(?i:(<(?:\w{{1,20}}:)?{_NAMES}\s[^<>\n]{{0,200}}>)[^<\n]{{1,500}})", rf"\g<1>{_MASK}"),
-    (rf"(?i:(\([^()\n]{{0,300}}?{_NAMES}[^()\n]{{0,300}}\)\s{{1,3}}values\s{{0,3}}\()).*", rf"\g<1>{_MASK})"),
+    (
+        r"(?i:(duplicate entry )\\{0,3}'(?:(?!\\{0,3}' for key ).)*+(?:\Z|(\\{0,3}' for key )"
+        rf"(?=\\{{0,3}}'[^'\n]{{0,100}}?(?:{_NAMES}|\Z))))",
+        rf"\g<1>'{_MASK}\g<2>",
+    ),
+    (rf"(?i:(<(?:\w{{1,20}}:)?{_NAMES}(?:\s[^<>\n]{{0,200}})?>)[^<\n]{{1,500}})", rf"\g<1>{_MASK}"),
+    (rf"(?i:(\([^()\n]{{0,300}}?{_NAMES}[^()\n]{{0,300}}\)\s{{0,3}}values\s{{0,3}}\()).*", rf"\g<1>{_MASK})"),
     # Before URLs: in such as jdbc:sqlserver://h;password=p@q, a URL's password would seem to end at the @.
     (
         rf"(?i:(;\s{{0,3}}{_NAMES}\s{{0,3}}=\s{{0,3}})(?![\"'{{])(?:[^;\n\"']|{_INNER})+(?:[\"'][^\s;]*+)?)",
@@ -104,7 +120,7 @@ _PATTERNS = (
     (r":(?!//)(?=[^\s(]{1,200}+\()\S{1,200}@(?=\w[\w+-]{0,20}\([^()\s]{0,200}\)/)", f":{_MASK}@"),
     (r":[^\s/]{1,200}+(?<=@)(?=/\w)", f":{_MASK}@"),
     (rf":(?=[^\s:/]{{1,200}}@)(?:[^\s:/\"']|{_INNER}){{1,200}}@(?=[\w\[(])", f":{_MASK}@"),
-    (rf"(?i:((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
+    (rf"(?i:((?:authorization|cookies?){_IS})(?:{_QUOTED}|[^\n]+))", rf"\g<1>{_MASK}"),
     (r"\b((?i:bearer|basic)(?:\s{1,3}|%20)[\"']?)(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}", rf"\g<1>{_MASK}"),
     (
         rf"(?i:({_BEFORE}{_NAMES}\s{{0,3}}(?:={{1,3}}>?\s{{1,3}}|=(?![=>]{{0,2}}\s)))(?![\"'{{\[(])\S+)",
@@ -112,7 +128,8 @@ _PATTERNS = (
     ),
     (rf"(?i:({_NAMES}{_IS}){_VALUE})", rf"\g<1>{_MASK}"),
     (
-        r"(?i:((?:identified(?:\s{1,3}with\s{1,3}[\w'\"]{1,60})?\s{1,3}(?:by|as)|password)"
+        r"(?i:((?:identified(?:\s{1,3}with\s{1,3}[\w'\"]{1,60})?\s{1,3}(?:by|as)|password"
+        r"|user\s{1,3}\S{1,100}\s{1,3}pass)"
         r"(?:\s{0,3}\(\s{0,3}|\s{1,3}))"
         rf"(?:[en]?(?:{_QUOTED}|{_ESCAPED})|\$(\w{{0,20}})\$.*?\$\2\$))",
         rf"\g<1>{_MASK}",
@@ -124,7 +141,7 @@ _PATTERNS = (
     ),
     (
         r"(?<![\w-])(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|sk-[\w-]{16,}"
-        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|hvs\.[\w-]{20,}|npm_\w{20,}"
+        r"|AKIA[A-Z\d]{12,}|AIza[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|hvs\.[\w-]{20,}|npm_[A-Za-z\d]{20,}"
         r"|pypi-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{10,}|eyJ[\w-]{8,}\.[\w.-]{8,})",
         _MASK,
     ),
@@ -227,6 +244,10 @@ def _escaped(character: str) -> str:
 def _without_arguments(error: BaseException, text: str) -> str:
     """Return the text of `subprocess`'s errors with the program's name in place of its whole command line."""
     command = read(error, "cmd")
+    if command is None:
+        command = read(error, "command")  # as in docker's ContainerError
+    if command is None:
+        return text
     try:
         line = str.__str__(str(command))
         if not line:

@@ -48,11 +48,24 @@ def _parser() -> _Parser:
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments, unknown = _parser().parse_known_args(argv)
     if unknown:
-        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown, arguments)}")
     for name, value in vars(arguments).items():
-        if value == [] and name != "program":  # what argparse makes of --max=-- in Pythons before 3.13
+        given = value if name != "program" and isinstance(value, list) else [None]
+        if given == [] or [] in given:  # what argparse makes of --max=-- in Pythons before 3.13
             arguments.parser.error(f"argument --{name.replace('_', '-')}: must have a value; got '--'")
     return arguments
+
+
+def _meant(unknown: list[str], arguments: argparse.Namespace) -> str:
+    """Return which option may have been meant by the first argument that is not known; empty for nothing."""
+    options = [name for name in vars(arguments) if name not in ("run", "parser", "program")]
+    if "(" in unknown[0] and "backoff" in options:
+        return "; --backoff takes such an expression"
+    from retrywrap.decide.naming import nearest_parameter
+
+    tried = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
+    ours = nearest_parameter(tried, options) if unknown[0].startswith("--") else ""
+    return f"; did you mean --{ours.replace('_', '-')}?" if ours else ""
 
 
 def _open_streams() -> None:

@@ -13,7 +13,7 @@ from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.allowance import Allowance
 from retrywrap.decide.checks import shown, shown_path
-from retrywrap.record.logfile import escape
+from retrywrap.record.logfile import escape, log_files
 from retrywrap.record.reader import LoggedError, follow, read_errors, summarize
 from retrywrap.run import clock
 
@@ -117,6 +117,8 @@ def _errors(
     path = arguments.directory
     try:
         if not arguments.follow:
+            if os.path.isdir(path) and not log_files(path):
+                _print(f"retrywrap errors: there is no error log in {shown_path(path)}", sys.stderr)
             yield from read_errors(path, report=problems.note, **options)
             return
         if not os.path.exists(path):

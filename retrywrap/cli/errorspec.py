@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import difflib
 import errno
 import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +24,9 @@ __all__ = ["read_error"]
 
 _HELP = "give an exception (OSError(28), requests.exceptions.Timeout), a code (-6, NETWORK), an errno (ENOSPC)"
 _LONGEST = 1000
+_ERRNOS = {name: number for number, name in errno.errorcode.items()} | {
+    name: value for name, value in vars(errno).items() if name.startswith("E")
+}
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -41,8 +49,8 @@ def read_error(text: str) -> BaseException | ErrorCode:
     upper = text.upper().removeprefix("BACKUP_ERROR_").removeprefix("BACKUP_")
     if upper in ErrorCode.__members__:
         return ErrorCode[upper]
-    if text.upper() in errno.errorcode.values():
-        number: int = getattr(errno, text.upper())
+    if text.upper() in _ERRNOS:
+        number = _ERRNOS[text.upper()]
         return OSError(number, os.strerror(number))
     return _exception(text)
 
@@ -87,7 +95,9 @@ def _make(kind: type[BaseException], call: ast.Call) -> BaseException:
         if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int:
             arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but surely means it
         return _made(kind, arguments, named)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         why = f"{type(error).__name__}: {safe_message(error)}"
         raise UsageError(f"{ast.unparse(call.func)} cannot be made of these arguments: {why}") from None
 
@@ -110,8 +120,8 @@ def _value(node: ast.expr) -> Any:
             return _make(_kind(node), node)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_value(item) for item in items]
-        case ast.Attribute(value=ast.Name(id="errno"), attr=name) if hasattr(errno, name):
-            return getattr(errno, name)
+        case ast.Attribute(value=ast.Name(id="errno"), attr=name) | ast.Name(id=name) if name in _ERRNOS:
+            return _ERRNOS[name]
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError):
@@ -123,27 +133,57 @@ def _find(name: str) -> type[BaseException]:
     parts = name.split(".")
     if len(parts) == 1:
         parts.insert(0, "builtins")
-    for cut in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:cut])
-        try:
-            found: Any = import_module(module)
-        except ModuleNotFoundError as missing:
-            if missing.name is None or not (module == missing.name or module.startswith(missing.name + ".")):
-                raise UsageError(f"{module} cannot be imported: {missing}") from None
-            continue
-        except (Exception, SystemExit) as error:
-            raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {safe_message(error)}") from None
-        return _walk(found, parts[cut:], name)
-    where = f"in its own folder, python -m retrywrap explain {name} finds it"
-    raise UsageError(f"{name}: no module {parts[0]!r} is installed here ({where}); {_HELP}")
+    with _here():
+        for cut in range(len(parts) - 1, 0, -1):
+            found = _imported(".".join(parts[:cut]))
+            if found is not None:
+                return _walk(found, parts[cut:], name)
+    raise UsageError(f"{name}: no module {parts[0]!r} is installed, nor in the current folder; {_HELP}")
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    """Let modules of the current folder be found, as the last, so that they hide none."""
+    before = list(sys.path)
+    sys.path.append(os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _imported(module: str) -> Any:
+    """Return a module; None where there is none of that name."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not (module == missing.name or module.startswith(missing.name + ".")):
+            raise UsageError(f"{module} cannot be imported: {missing}") from None
+        return None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {safe_message(error)}") from None
 
 
 def _walk(found: Any, rest: list[str], name: str) -> type[BaseException]:
+    scope = found
     for part in rest:
-        found = read(found, part)  # which may be a module that imports at this moment, and fails
+        scope, found = found, read(found, part)  # which may be a module that imports at this moment, and fails
     if isinstance(found, type) and issubclass(found, BaseException):
         return found
-    raise UsageError(f"{name} is no exception class; {_HELP}")
+    raise UsageError(f"{name} is no exception class; {_near(rest[-1], scope) or _HELP}")
+
+
+def _near(last: str, scope: Any) -> str:
+    """Return what may have been meant by a name that is no exception's in a module or a class; empty for nothing."""
+    members = {key: value for key, value in (read(scope, "__dict__") or {}).items() if isinstance(key, str)}
+    known = [key for key, value in members.items() if isinstance(value, type) and issubclass(value, BaseException)]
+    if scope is builtins:
+        known += [*ErrorCode.__members__, *_ERRNOS]
+    folded = {key.lower(): key for key in known}
+    near = [folded[key] for key in difflib.get_close_matches(last.lower(), folded)]
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _make_bare(kind: type[BaseException]) -> BaseException:
@@ -154,9 +194,13 @@ def _make_bare(kind: type[BaseException]) -> BaseException:
     """
     try:
         return kind()
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         try:
             return kind.__new__(kind)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             needs = f"{type(error).__name__}: {safe_message(error)}"
             raise UsageError(f"{kind.__qualname__} needs its arguments, in parentheses ({needs})") from None

@@ -153,7 +153,9 @@ def _import_all(package: ModuleType) -> dict[str, BaseException]:
             continue
         try:
             module = import_module(each.name)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module of tests that skips itself, one that ends the program
             broken[each.name] = error
         else:
             broken |= _import_all(module)
@@ -170,7 +172,9 @@ def _imported(name: str, *, asked: str | None = None) -> ModuleType:
         is_asked = isinstance(missing, str) and _is_of(name, missing)  # else something that it imports is not there
         hint = _hint(str(missing), asked or name) if is_asked else ""
         raise UsageError(_refused(asked or name, error) + hint) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UsageError(_refused(asked or name, error)) from error
 
 

@@ -20,8 +20,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def add_waiting(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how often, how far apart and how long."""
-    parser.add_argument("--max", metavar="N", help="retries after the first attempt (default: 10)")
-    parser.add_argument("--interval", metavar="S", help="seconds between attempts: 5, 0.5, 500ms, 2m (default: 5)")
+    parser.add_argument("--max", metavar="N", help="retries after the first attempt (default: 10, or configured)")
+    parser.add_argument(
+        "--interval", metavar="S", help="seconds between attempts: 5, 0.5, 500ms, 2m (default: 5, or configured)"
+    )
     parser.add_argument("--backoff", metavar="EXPR", help="growing waits instead, such as 'exponential(0.1, cap=20)'")
     parser.add_argument(
         "--timeout", metavar="S", help="seconds for the whole: no wait is begun that cannot end in time"

@@ -12,6 +12,7 @@ from retrywrap.cli.options import add_waiting, read_count, read_interval, read_s
 from retrywrap.cli.picture import Glyphs, draw, format_seconds, glyphs_for
 from retrywrap.decide.backoff import Backoff, as_backoff
 from retrywrap.decide.planning import PlannedWait, planned_waits
+from retrywrap.decide.policy import resolve
 
 if TYPE_CHECKING:
     import argparse
@@ -100,9 +101,11 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The arguments cannot be used, an extra is missing, or a file cannot be written.
     """
-    retries = 10 if arguments.max is None else read_count(arguments.max, "--max")
+    given = None if arguments.max is None else read_count(arguments.max, "--max")
     interval = read_interval(arguments)
-    backoff = as_backoff(5 if interval is None else interval)
+    configured = resolve({}, None)
+    retries = (configured.max or 0) if given is None else given
+    backoff = configured.backoff if interval is None else as_backoff(interval)
     timeout = None if arguments.timeout is None else read_seconds(arguments.timeout, "--timeout")
     seed = read_count(arguments.seed, "--seed")
     charts = [(path, kind) for path, kind in ((arguments.png, "png"), (arguments.svg, "svg")) if path is not None]

@@ -20,6 +20,7 @@ from retrywrap.cli.statuses import read_statuses
 from retrywrap.cli.stdin import Input
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
+from retrywrap.config import settings
 from retrywrap.decide.events import RetryEvent, StopReason
 from retrywrap.errors import DeadlineExceeded, RetryExhausted
 from retrywrap.record.hooks import subscribe
@@ -52,6 +53,7 @@ class Runner:
         self._no_retry_on = read_statuses(arguments.no_retry_on, "--no-retry-on")
         self._limit = _positive(arguments.attempt_timeout, "--attempt-timeout")
         self._timeout: str | None = arguments.timeout
+        self._configured = arguments.max is None
         self._shared = has_terminal()
         self._scope = retry_scope(**self._policy(arguments))
         self._child: Child | None = None
@@ -199,7 +201,8 @@ class Runner:
         if event.reason is StopReason.TIMED_OUT:
             return f"gave up after {attempts}: another could not begin within --timeout {self._timeout}"
         if event.reason is not StopReason.REJECTED:
-            return f"gave up after {attempts}"
+            off = self._configured and not settings().enable
+            return f"gave up after {attempts}{': the configuration switches retries off (enable)' if off else ''}"
         hint = "" if event.rule == "run.no_retry_on" else f" (--retry-on {_number(self._status)} would change that)"
         return f"not retried{hint}"
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from retrywrap.decide.checks import shown
 
-__all__ = ["unknown_parameter"]
+__all__ = ["nearest_parameter", "unknown_parameter"]
 
 _COUNTS = "attempt attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries"
 _PAUSES = "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen"
@@ -17,7 +17,7 @@ _BEGINS = "delay initial initial_delay initial_interval interval min minimum wai
 _ELSEWHERE = {
     "max": _COUNTS,
     "interval": _PAUSES,
-    "timeout": "deadline max_delay max_time max_wait_time stop_max_delay total_timeout",
+    "timeout": "deadline max_time max_wait_time stop_max_delay total_timeout",
     "on": "catch error errors exc exception exceptions retry retry_on retry_on_exception retry_if when",
     "results": "predicate result retry_if_result retry_on_result",
     "before_retry": "before before_sleep callback on_backoff on_retry prepare",
@@ -55,6 +55,7 @@ _BELONGS = {
         "jitter": 'it belongs to the backoff, as in interval=exponential(1, jitter="full")',
         "cap": "it belongs to the backoff, as in interval=exponential(1, cap=20)",
         "giveup": "what is not to be retried is said by on= as a predicate, or by a classifier with forbid=True",
+        "max_delay": "the longest wait is the backoff's, interval=exponential(1, cap=20); timeout= is for the whole",
         "logger": "events go to structlog, or to the logger retrywrap; retrywrap.subscribe hears them all",
     },
     "factor": {
@@ -64,6 +65,18 @@ _BELONGS = {
     "cap": {"jitter": _SPREAD},
     "policies": dict.fromkeys(_OF_POLICIES.split(), _IN_A_POLICY),
 }
+
+
+def nearest_parameter(name: str, known: Collection[str]) -> str:
+    """Return what a parameter that does not exist is called here; an empty text where nothing is near.
+
+    Args:
+        name: The name that was tried.
+        known: The names that exist.
+    """
+    theirs = name.lower()
+    ours = next((each for each, many in _ELSEWHERE.items() if each in known and theirs in many.split()), "")
+    return ours or next(iter(difflib.get_close_matches(name, known, n=1)), "")
 
 
 def unknown_parameter(name: object, known: Collection[str]) -> str:
@@ -78,9 +91,7 @@ def unknown_parameter(name: object, known: Collection[str]) -> str:
     elsewhere = next((hints[theirs] for beside, hints in _BELONGS.items() if beside in known and theirs in hints), "")
     if elsewhere:
         return f"has no parameter {tried}: {elsewhere} ({listed})"
-    ours = next((each for each, many in _ELSEWHERE.items() if each in known and theirs in many.split()), "")
-    if not ours:
-        ours = next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
+    ours = nearest_parameter(str(name), known)
     if not ours:
         return f"has no parameter {tried}; {listed}"
     counted = _COUNTED.get(ours, "")

@@ -133,12 +133,10 @@ class Snapshot(dict[str, Any]):
 class _Counts:
     """The changing counts behind a `Stats`."""
 
-    __slots__ = ("at_once", "errors", "reasons", "retries", "unknown", "waited")
+    __slots__ = ("at_once", "declared", "errors", "reasons", "retries", "unknown", "waited")
 
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
+    def __init__(self, *, declared: bool = False) -> None:
+        self.declared = declared
         self.errors = self.retries = self.unknown = self.at_once = 0
         self.waited: float = 0
         self.reasons: dict[str, int] = {}
@@ -279,7 +277,7 @@ class Registry:
     def _declare(self, operation: str, new_tally: Callable[[], Any]) -> Any:
         """Return what counts the operations of this name that succeed at once: made here, where none does yet."""
         with self._counted():
-            self._counts(operation)
+            self._counts(operation).declared = True
             name = operation if operation in self._operations else _OTHERS
             tally = self._tallies.get(name)
             if tally is None:
@@ -405,7 +403,12 @@ class Registry:
                 return self._frozen_total()
             if operation in self._operations:
                 return self._frozen(operation, self._operations[operation])
-        raise KeyError(f"no operation {shown(operation)} is known; operations has them all")
+            known = list(self._operations)
+        with importing:
+            from difflib import get_close_matches
+        near = get_close_matches(operation, known, n=1)
+        hint = f"; did you mean {shown(near[0])}?" if near else "; operations has them all"
+        raise KeyError(f"no operation {shown(operation)} is known{hint}")
 
     def snapshot(self) -> Snapshot:
         """Return everything at one moment: immutable, and fit for `json.dumps`."""
@@ -425,21 +428,26 @@ class Registry:
 
     def reset(self) -> None:
         """Forget everything but the names of the operations."""
-        self._exchange(None)
+        self._exchange(None, every_name=True)
 
-    def _exchange(self, contents: _Contents | None) -> _Contents:
+    def _exchange(self, contents: _Contents | None, *, every_name: bool = False) -> _Contents:
         """Put contents in the place of what is recorded, nothing where None is given, and return that.
 
-        What counts the successes of decorated functions goes on counting, from what it had counted then.
+        What counts the successes of decorated functions goes on counting, from what it had counted then. Their names
+        stay known, and those of all others where `every_name` says so.
         """
         with self._counted():
             tallied = {name: tally.count for name, tally in self._tallies.items()}
             size = self._errors.maxlen
             before = _Contents(tuple(self._errors), self._operations, self._by_code, self._last, tallied, size)
             new = contents or _Contents((), {}, {}, None, {}, size)
-            names = [name for name in self._operations if name not in new.operations]
+            kept = {
+                name: _Counts(declared=counts.declared)
+                for name, counts in self._operations.items()
+                if name not in new.operations and (every_name or counts.declared)
+            }
             self._errors = deque(new.errors, maxlen=new.size)
-            self._operations = {**new.operations, **{name: _Counts() for name in names}}
+            self._operations = {**new.operations, **kept}
             self._by_code, self._last = new.by_code, new.last
             for name, tally in self._tallies.items():
                 tally.count = new.tallied.get(name, 0)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["DONE", "AsyncAttempts", "AsyncBlock", "Attempt", "Block"]
 
 _READY, _HANDED, _RUNNING, DONE = range(4)
-_HOW = "write: for attempt in retry_scope(…): with attempt: …"
 
 
 class Attempt:
@@ -31,6 +30,7 @@ class Attempt:
 
     # Class attributes, as in RetryScope: what a block that succeeds at once never sets costs it nothing.
     stage = _HANDED
+    how = "write: for attempt in retry_scope(…): with attempt: …"
     since: int
     _operation: Operation | None = None
     _result: Any = None
@@ -76,8 +76,8 @@ class Attempt:
 
     def _misused(self) -> RetryUsageError:
         if self.stage == _HANDED:
-            return RetryUsageError(f"the attempt was not entered, so that the block could never be retried; {_HOW}")
-        return RetryUsageError(f"an attempt is entered once, inside its loop, and left before the next one; {_HOW}")
+            return RetryUsageError(f"the attempt was not entered, so that the block could never be retried; {self.how}")
+        return RetryUsageError(f"an attempt is entered once, inside its loop, and left before the next one; {self.how}")
 
     def _stand_under(self, limits: Allowance) -> None:
         self._before = ambient.get()
@@ -213,6 +213,7 @@ class AsyncBlock(Attempt):
     """An attempt of the async loop, entered by ``with`` or ``async with``; the waits are made by ``async for``."""
 
     stage = _READY
+    how = "write: async for attempt in retry_scope(…): async with attempt: …"
     _timer: AbstractAsyncContextManager[None] | None = None
     _pending: tuple[RetryEvent, Exception | None] | None = None
 

@@ -91,7 +91,10 @@ class RetryScope:
 
     def _open(self) -> RetryScope:
         if self._link is not None:
-            raise RetryUsageError("the scope is entered already; one retry_scope(…) serves one with block at a time")
+            raise RetryUsageError(
+                "the scope is entered already; one retry_scope(…) serves one with block at a time. For attempts, write "
+                "the loop: for attempt in retry_scope(…): with attempt: …"
+            )
         link = self.link(name=self.name)
         link.count(self.policy.max, self.policy.budget)
         if self.policy.budget is not None:

@@ -143,6 +143,9 @@ class VirtualClock(ToEnter, clocks.Clock):
         """The sum of all waits, in seconds."""
         return sum(self.waits)
 
+    def _anew(self) -> VirtualClock:
+        return VirtualClock(self._start, random=self._random)
+
     def __enter__(self) -> VirtualClock:
         self._used = True
         with _lock:

@@ -21,7 +21,7 @@ from retrywrap.run.kinds import is_async
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.names import meant, name_of
 from retrywrap.testing.plans import Fault, Kept, always, at_rate, check_fault, is_error, latency, made
-from retrywrap.testing.usage import ToEnter, tell
+from retrywrap.testing.usage import Giver, tell
 
 __all__ = ["EVERYTHING", "Injection", "inject", "injecting"]
 
@@ -117,7 +117,7 @@ class _OfOne(Injection):
         return super().meets(arguments) and bool(arguments) and arguments[0] is self._instance
 
 
-class _Injecting(ToEnter, AbstractContextManager[Injection]):
+class _Injecting(Giver, AbstractContextManager[Injection]):
     """What `inject` returns: it begins where its ``with`` block does."""
 
     def __init__(self, target: object, targets: list[Any], make: Callable[[], Injection]) -> None:
@@ -125,6 +125,11 @@ class _Injecting(ToEnter, AbstractContextManager[Injection]):
         self._active: ExitStack | None = None
         name = shown(target) if target is EVERYTHING or isinstance(target, str) else name_of(target)
         super().__init__(f"inject({name}, …)", "no fault was injected", 3)
+
+    def _anew(self) -> AbstractContextManager[Injection]:
+        another = _Injecting(self._target, self._targets, self._make)
+        another._used = True
+        return another
 
     def __enter__(self) -> Injection:
         if self._active is not None:

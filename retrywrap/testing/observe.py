@@ -23,7 +23,15 @@ from retrywrap.testing.usage import block, tell
 
 __all__ = ["Events", "Observed", "observe"]
 
-_NOTHING: Any = object()
+
+class _Nothing:
+    """Stands for what was not given."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+_NOTHING: Any = _Nothing()
 _SAME_TIME = 1e-5  # seconds: a float since the epoch has no more digits
 _EXPECTED = ("attempts", "waits", "codes", "outcome")
 

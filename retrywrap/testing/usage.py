@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from retrywrap.decide.checks import shown
 from retrywrap.run.kinds import is_async
 
-__all__ = ["ToEnter", "block", "listeners", "tell"]
+__all__ = ["Giver", "ToEnter", "block", "listeners", "tell"]
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def tell(part: str) -> None:
         listener(part)
 
 
-class ToEnter:
+class ToEnter(ABC):
     """A context manager that does nothing before its ``with`` block, and says so where there is none.
 
     Args:
@@ -49,23 +50,6 @@ class ToEnter:
         frame = sys._getframe(depth)
         self._place = frame.f_code.co_filename, frame.f_lineno
 
-    def __del__(self) -> None:
-        if not self._used:
-            warnings.warn_explicit(
-                f"{self._shown} was never entered, so that {self._lost}: a with statement does it",
-                RuntimeWarning,
-                *self._place,
-            )
-
-
-class _Block(ToEnter, AbstractContextManager[T], Generic[T]):
-    """What a function that `block` decorates returns; it can be entered again when it is over."""
-
-    def __init__(self, make: Callable[[], Iterator[T]], name: str, lost: str) -> None:
-        super().__init__(f"{name}()", lost, 3)
-        self._make = contextmanager(make)
-        self._active: list[AbstractContextManager[T]] = []
-
     def __call__(self, function: Any) -> Any:
         """Decorate a function: whatever kind it is of, it runs inside the block, each time a new one.
 
@@ -75,7 +59,7 @@ class _Block(ToEnter, AbstractContextManager[T], Generic[T]):
         self._used = True
         if isinstance(function, type) or not callable(function):
             raise TypeError(f"{self._shown} decorates functions; got {shown(function)}: use it on its methods")
-        begin, run = self._make, cast("Any", function)
+        begin, run = self._anew, cast("Any", function)
         if isasyncgenfunction(function):
 
             @functools.wraps(function)
@@ -109,6 +93,42 @@ class _Block(ToEnter, AbstractContextManager[T], Generic[T]):
                 return run(*args, **kwargs)
 
         return inside
+
+    @abstractmethod
+    def _anew(self) -> AbstractContextManager[Any]:
+        """Return another one of the same."""
+
+    def __del__(self) -> None:
+        if not self._used:
+            warnings.warn_explicit(
+                f"{self._shown} was never entered, so that {self._lost}: a with statement does it",
+                RuntimeWarning,
+                *self._place,
+            )
+
+
+class Giver(ToEnter):
+    """One whose ``with`` statement gives another object: who takes it for that hears so."""
+
+    if not TYPE_CHECKING:  # which knows what is missing by itself
+
+        def __getattr__(self, name: str) -> Never:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_"):
+                message += f"; a with statement gives what may have it: with {self._shown} as …:"
+            raise AttributeError(message)
+
+
+class _Block(Giver, AbstractContextManager[T], Generic[T]):
+    """What a function that `block` decorates returns; it can be entered again when it is over."""
+
+    def __init__(self, make: Callable[[], Iterator[T]], name: str, lost: str) -> None:
+        super().__init__(f"{name}()", lost, 3)
+        self._make = contextmanager(make)
+        self._active: list[AbstractContextManager[T]] = []
+
+    def _anew(self) -> AbstractContextManager[T]:
+        return self._make()
 
     def __enter__(self) -> T:
         self._used = True
