@@ -744,6 +744,20 @@ def test_a_stopped_program_stops_us_only_where_a_shell_waits(monkeypatch: pytest
         assert len(stops) == 1
 
 
+@pytest.mark.usefixtures("_grouped")
+def test_an_end_that_another_thread_hears_of_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that blocks no signals may get the one that tells it, and waits would have no end."""
+    monkeypatch.setattr(child_module, "LOOK", 0.05)
+    heard = signals_module.Signals.next
+    monkeypatch.setattr(
+        signals_module.Signals,
+        "next",
+        lambda self, seconds: None if (came := heard(self, seconds)) and came.number == signal.SIGCHLD else came,
+    )
+    assert run("--max", "0", "--", "sh", "-c", "sleep 0.2; exit 3") == 3
+    assert run("--max", "0", "--attempt-timeout", "0.2", "--", "sleep", "60") == 124
+
+
 @linux
 def test_a_program_asks_to_die_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between fork and exec it takes our signal mask and asks the kernel for SIGKILL at our death."""

@@ -14,10 +14,13 @@ from typing import Any
 from retrywrap.cli.family import Family, family, send_to
 from retrywrap.cli.signals import Received, Signals
 
-__all__ = ["GRACE", "Child"]
+__all__ = ["GRACE", "LOOK", "Child"]
 
 GRACE = 5.0
 """Seconds between asking a program to end (SIGTERM) and ending it (SIGKILL)."""
+
+LOOK = 1.0
+"""Seconds between two looks at it: another thread, as libraries start them, may get the signal that it ended or stopped."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -68,10 +71,11 @@ class Child:
         """
         deadline = None if limit is None else time.monotonic() + limit
         while (status := self._process.poll()) is None:
-            received = signals.next(None if deadline is None else deadline - time.monotonic())
-            if received is None:
+            left = LOOK if deadline is None else min(deadline - time.monotonic(), LOOK)
+            received = signals.next(left)
+            if received is None and deadline is not None and time.monotonic() >= deadline:
                 deadline = self._end_overdue()
-            elif received.number == signal.SIGCHLD:
+            elif received is None or received.number == signal.SIGCHLD:
                 self._stop_with_it()
             else:
                 receive(received)

@@ -107,12 +107,9 @@ class Signals:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
-    def next(self, seconds: float | None) -> Received | None:
+    def next(self, seconds: float) -> Received | None:
         """Wait for the next of the gathered signals, SIGCHLD among them; None: the time was over."""
-        if seconds is None:
-            info: Any = signal.sigwaitinfo(self._gathered)
-        else:
-            info = signal.sigtimedwait(self._gathered, max(seconds, 0.0))
+        info: Any = signal.sigtimedwait(self._gathered, max(seconds, 0.0))
         return None if info is None else Received(info.si_signo, _by_group(info))
 
 
