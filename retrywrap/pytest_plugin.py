@@ -74,9 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--retry-inject-tests must be 1 or more; got {tests}")
     from retrywrap.testing.campaign import Campaign
 
-    campaign = Campaign(tests, late=late)
-    config.pluginmanager.register(campaign, "retrywrap-campaign")
-    config.pluginmanager.register(campaign.rerun, "retrywrap-rerun")
+    config.pluginmanager.register(Campaign(tests, late=late), "retrywrap-campaign")
 
 
 @pytest.fixture

@@ -579,3 +579,142 @@ def test_work_whose_end_cannot_be_seen_is_not_tried_late(pytester: pytest.Pytest
     assert (result.ret, report(result)[-1]) == (0, "2 not tried")
     assert "test_it.py::test_it: no call of it was seen to end well" in "\n".join(report(result))
     assert "test_it.py::test_fails: no call of it was seen to end well" in "\n".join(report(result))
+
+
+UNSPOKEN = """
+    import app, pytest
+
+    @pytest.mark.parametrize("error", [app.Mute, app.Failed, app.Skip])
+    def test_it(error):
+        app.kind[:] = [error]
+        app.load()
+"""
+
+
+@pytest.mark.parametrize("name", ["Mute", "Failed", "Skip"])
+def test_an_error_that_has_no_text(pytester: pytest.Pytester, name: str) -> None:
+    """Whatever an exception's own code does when it is asked for its text, the campaign goes on, and says so."""
+    app = """
+    import unittest
+
+    class Mute(Exception):
+        def __str__(self): raise RuntimeError("no text")
+
+    class Failed(Mute): pass  # as pytest-timeout's is called
+    class Skip(Mute, unittest.SkipTest): pass
+
+    kind = []
+
+    def load():
+        try:
+            once()
+        except OSError:
+            raise kind[0] from None
+
+    @with_retry(max=1, interval=1, before_retry=lambda context: fail())
+    def once(): pass
+
+    def fail(): raise kind[0]
+    """
+    result = run(pytester, UNSPOKEN, "--retry-inject", "-k", name, app=app)
+    said = f"{name} (no text: its __str__ raised RuntimeError)"
+    whole = f"run again, it is skipped: {said}" if name == "Skip" else f"{name}: {said}, after ConnectionRefusedError: "
+    assert report(result)[1].startswith(f"test_it.py::test_it[{name}]: {whole}")
+
+
+SHARED = """
+    import app, pytest, retrywrap
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_scope(number):
+        with retrywrap.retry_scope(budget=app.SCOPE):
+            app.get()
+
+    @pytest.fixture(scope="session")
+    def policies():
+        retrywrap.configure(policies={"ours": retrywrap.RetryPolicy(max=10, interval=1, budget=app.POLICY)})
+        yield
+        retrywrap.testing.reset()
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_policy(policies, number):
+        app.put()
+"""
+
+
+def test_budgets_that_no_function_names_are_those_of_the_suite(pytester: pytest.Pytester) -> None:
+    """That of a scope, whatever is in its slots, and that of a policy which a fixture defines, are given back, too."""
+    pytester.makeconftest(
+        """
+        def pytest_unconfigure():
+            import app
+            print("left", app.SCOPE.available, app.POLICY.available)
+        """
+    )
+    app = """
+    import retrywrap.testing
+    from retrywrap import RetryBudget
+
+    class Referable(RetryBudget):
+        __slots__ = ("__weakref__",)
+
+    SCOPE, POLICY = Referable(30, 10, 10), RetryBudget(30, 10, 10)
+
+    @with_retry(max=10, interval=1)
+    def get(): pass
+
+    @with_retry(policy="ours")
+    def put(): pass
+    """
+    result = run(pytester, SHARED, "--retry-inject", app=app)
+    found = "\n".join(report(result))
+    assert "survived 3 of 3 tests app.get" in found
+    assert "survived 3 of 3 tests app.put" in found
+    assert "left 30 30" in result.outlines
+
+
+SPENT = """
+    import app, io
+
+    def test_up():
+        assert app.up(io.BytesIO(b"abc")) == 3
+
+    def test_down():
+        file = io.BytesIO(b"abc")
+        file.read(1)
+        assert app.down(file) == 2
+
+    def test_flaky():
+        assert app.flaky([1, 2]) == 1
+"""
+
+
+def test_what_is_let_out_says_why(pytester: pytest.Pytester) -> None:
+    """What an operation ended by is shown; where its work was done before it failed, a retry may be refused then."""
+    app = """
+    @with_retry(max=2, interval=1)
+    def up(file): return len(file.read())
+
+    @with_retry(max=2, interval=1)
+    def down(file): return len(file.read())
+
+    @with_retry(max=2, interval=1)
+    def flaky(left):
+        if left:
+            raise ConnectionRefusedError(left.pop())
+        return 1
+    """
+    refused = "rejected after 1 attempt in 0 s: argument 1 is a one-shot BytesIO, which a retry would see used up"
+    injected = "ConnectionRefusedError: [Errno 111] injected by retrywrap"
+    early = report(run(pytester, SPENT, "--retry-inject", app=app))
+    assert early[0].startswith("let out 1 of 1 test app.down ")
+    assert early[1].startswith(f"test_it.py::test_down: {injected}; app.down {refused}")
+    assert early[2].startswith("let out 1 of 1 test app.flaky ")
+    assert early[3].startswith(
+        "test_it.py::test_flaky: ConnectionRefusedError: 1; app.flaky exhausted after 3 attempts "
+    )
+    assert early[4].startswith("survived 1 of 1 test app.up ")
+    late = report(run(pytester, SPENT, "--retry-inject-late", app=app))
+    assert late[:4] == early[:4]
+    assert late[4].startswith("let out 1 of 1 test app.up ")
+    assert late[5].startswith(f"test_it.py::test_up: {injected}, when its work was done; app.up {refused}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from textwrap import dedent
 
 import pytest
 from suites import report, run
@@ -278,7 +279,7 @@ def test_the_quickest_tests_are_run_again(pytester: pytest.Pytester) -> None:
         @pytest.hookimpl(wrapper=True)
         def pytest_runtest_makereport(item):
             report = yield
-            report.duration = {"test_b": 1.0, "test_d": 2.0}.get(item.name, 3.0)
+            report.duration = {"test_b": 1.0, "test_d": 2.0}.get(item.name, 9.0)
             return report
         """
     )
@@ -299,6 +300,181 @@ def test_the_quickest_tests_are_run_again(pytester: pytest.Pytester) -> None:
     ran = re.findall(r"ran (\w)", result.stdout.str())
     assert ran[:4] == ["a", "b", "c", "d"]
     assert set(ran[4:]) == {"b", "d"}
+
+
+@pytest.mark.parametrize("noise", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 0, 3, 1]])
+def test_which_tests_are_the_quickest_does_not_depend_on_noise(pytester: pytest.Pytester, noise: list[int]) -> None:
+    """Of tests that take about as long, the first in the suite are taken, in whatever order they ran."""
+    pytester.makeconftest(
+        f"""
+        import pytest
+
+        NOISE = dict(zip(["test_e", "test_d", "test_c", "test_b", "test_a"], {noise}))
+
+        def pytest_collection_modifyitems(items):
+            items.sort(key=lambda item: NOISE[item.name])
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item):
+            report = yield
+            seconds = 0.05 if item.name == "test_d" else 0.0001
+            report.duration = seconds * (1 + NOISE[item.name] / 5)
+            return report
+        """
+    )
+    tests = """
+    import app
+
+    def test_e(): print("ran e"); app.f()
+    def test_d(): print("ran d"); app.f()
+    def test_c(): print("ran c"); app.f()
+    def test_b(): print("ran b"); app.f()
+    def test_a(): print("ran a"); app.f()
+    """
+    app = """
+    @with_retry(max=1, interval=1)
+    def f(): pass
+    """
+    result = run(pytester, tests, "--retry-inject", "-s", app=app)
+    assert "survived 3 of 3 tests app.f" in "\n".join(report(result))
+    ran = re.findall(r"ran (\w)", result.stdout.str())
+    assert set(ran[5:]) == {"e", "c", "b"}
+
+
+HEARING = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        if call.excinfo is not None:
+            print("\\nheard", call.excinfo.value)
+"""
+
+HEARING_WRAPPERS = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        if not report.passed or call.excinfo is not None or hasattr(report, "wasxfail") and call.when != "call":
+            print("\\nheard", report.when, report.outcome)
+        return report
+"""
+
+PHASES = """
+    import app, pytest, unittest
+
+    @pytest.fixture
+    def set_up():
+        app.set_up()
+
+    def test_set_up(set_up):
+        print("ran the test")
+
+    @pytest.fixture
+    def torn_down():
+        yield
+        app.tear_down()
+
+    def test_torn_down(torn_down): pass
+
+    def test_call():
+        app.load()
+
+    def test_skipped():
+        try:
+            app.skip()
+        except OSError:
+            pytest.skip("down")
+
+    class TestCase(unittest.TestCase):
+        def test_unit(self):
+            app.unit()
+
+        def tearDown(self):
+            app.unit_too()
+
+    @pytest.mark.xfail
+    def test_unexpected():
+        app.unexpected()
+
+    @pytest.fixture
+    def unexpected():
+        app.unexpected_too()
+
+    @pytest.mark.xfail
+    def test_unexpected_too(unexpected): pass
+"""
+
+
+@pytest.mark.parametrize("hooks", [HEARING, HEARING_WRAPPERS])
+def test_hooks_of_the_suite_hear_nothing_of_the_campaign(pytester: pytest.Pytester, hooks: str) -> None:
+    """Those that make reports, at any place, see phases that passed; a test whose set-up fails does not run, even so.
+
+    What is expected to fail, and does so with a fault, proves nothing.
+    """
+    pytester.mkdir("below").joinpath("conftest.py").write_text(dedent(hooks))
+    pytester.makeconftest(dedent(hooks))
+    names = ["set_up", "tear_down", "load", "skip", "unit", "unit_too", "unexpected", "unexpected_too"]
+    app = "from retrywrap.testing import disabled\n" + "\n".join(
+        f"@with_retry(max=0, on=OSError)\ndef _{name}(): pass\n"
+        f"@with_retry(max=1, interval=1, on=OSError)\ndef once_{name}(): pass\n"
+        f"def {name}():\n    with disabled(): once_{name}()\n"
+        for name in names
+    )
+    pytester.makepyfile(**{"below/test_below": dedent(PHASES)})
+    result = run(pytester, "", "--retry-inject", "-s", app=app)
+    found = "\n".join(report(result))
+    assert "heard" not in result.stdout.str()
+    for name in ("set_up", "tear_down", "load", "unit", "unit_too"):
+        assert f"let out 1 of 1 test app.once_{name} " in found, name
+    for name in ("skip", "unexpected", "unexpected_too"):
+        assert f"not tried - app.once_{name} " in found, name
+    assert "test_skipped: run again, it is skipped: down" in found
+    assert result.ret == 0
+    assert result.stdout.str().count("ran the test") == 3  # with the suite, without a fault before, and after
+
+
+def test_what_a_hook_of_the_suite_makes_fail(pytester: pytest.Pytester) -> None:
+    """As plugins for checks that go on do, is what the test fails with."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            import app
+            report = yield
+            if app.failures and call.when == "call":
+                call.excinfo = pytest.ExceptionInfo.from_exception(app.failures.pop())
+                report.outcome = "failed"
+            return report
+        """
+    )
+    app = """
+    failures = []
+
+    def fail(context):
+        try:
+            raise LookupError("not ready")
+        except LookupError as error:
+            failures.append(error)
+
+    @with_retry(max=1, interval=1, before_retry=fail)
+    def load(): pass
+    """
+    tests = """
+    import app
+
+    def test_it():
+        try:
+            app.load()
+        except OSError:
+            app.failures.clear()
+    """
+    result = run(pytester, tests, "--retry-inject", app=app)
+    assert "LookupError: not ready, after ConnectionRefusedError" in "\n".join(report(result))
+    assert "failed" not in result.parseoutcomes()
 
 
 def test_the_registry_hears_nothing_of_the_campaign(pytester: pytest.Pytester) -> None:

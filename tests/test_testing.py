@@ -8,7 +8,9 @@ import functools
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ import retrywrap
 from retrywrap import exponential, plugin, registry, remaining, reports, retry_scope, shutdown, with_retry
 from retrywrap.config import Settings, configure, settings
 from retrywrap.decide.allowance import PROCESS
-from retrywrap.decide.budget import named_budget
+from retrywrap.decide.budget import RatioBudget, RetryBudget, named_budget
 from retrywrap.run import clock as clocks
 from retrywrap.run.turns import _Queue
 from retrywrap.testing import VirtualClock, disabled, faults, reset
 from retrywrap.testing import clock as virtual
+from retrywrap.testing.state import kept_budgets
 
 
 def fails(calls: list[float] | None = None) -> None:
@@ -460,3 +463,67 @@ def test_a_clock_serves_one_loop_after_the_other() -> None:
 def test_a_turn_that_comes_when_everybody_has_left() -> None:
     """Whoever was to go on was cancelled a moment before: nobody goes on, and the turns end."""
     assert _Queue().next() is False
+
+
+# --- the campaign's budgets
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Described(RetryBudget):
+    """As a dataclass of a user's may be."""
+
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        super(Described, self).__init__(30, 10, 10)
+
+
+class Named(RatioBudget):
+    """With a slot that ``__slots__`` tells in two unusual ways."""
+
+    __slots__ = "__count"
+
+    def count(self, number: int) -> int:
+        """Set it; return what it was."""
+        was: int = getattr(self, "_Named__count", 0)
+        self.__count = number
+        return was
+
+
+class Open(Described):
+    """With attributes of any name."""
+
+
+def test_all_budgets_that_are_alive_are_kept() -> None:
+    """Whoever made them, of whatever class, and whatever else they have."""
+    described, named, opened = Described(), Named(), Open()
+    named.count(1)
+    opened.note = "before"  # type: ignore[attr-defined]  # the test's point
+    before = named.available
+    with kept_budgets():
+        for budget in (described, named, opened):
+            assert budget.withdraw(0.0, False)
+        described.label = "changed"
+        named.count(2)
+        opened.note = "after"  # type: ignore[attr-defined]  # the test's point
+    assert (described.available, described.label, named.available, opened.available) == (30, "", before, 30)
+    assert (named.count(3), vars(opened)) == (1, {"note": "before"})
+
+
+def test_a_budget_that_is_just_being_made_is_left_alone() -> None:
+    """By another thread: it has nothing yet that could be kept."""
+    budget = RetryBudget.__new__(RetryBudget)
+    with kept_budgets():
+        RetryBudget.__init__(budget)
+        assert budget.withdraw(0.0, False)
+    assert budget.available == 486
+
+
+def test_to_keep_budgets_holds_none_of_them() -> None:
+    """Nothing that is made is held for that, and nothing is when it is over."""
+    budget = Described()
+    with kept_budgets():
+        pass
+    alive = weakref.ref(budget)
+    del budget
+    assert alive() is None

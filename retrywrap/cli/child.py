@@ -20,7 +20,7 @@ GRACE = 5.0
 """Seconds between asking a program to end (SIGTERM) and ending it (SIGKILL)."""
 
 LOOK = 1.0
-"""Seconds between two looks at it: another thread, as libraries start them, may get the signal that it ended or stopped."""
+"""Seconds between two looks at it: another thread, as libraries start them, may get the signal of its end, or stop."""
 
 _PR_SET_PDEATHSIG = 1
 

@@ -7,6 +7,7 @@ could earn it.
 from __future__ import annotations
 
 import math
+from types import MemberDescriptorType
 from typing import Any, NoReturn, Protocol, Self
 
 from retrywrap.decide.checks import check_bool, check_clock, check_number, check_seconds, shown
@@ -15,6 +16,7 @@ from retrywrap.locks import new_lock
 __all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", "named_budget"]
 
 _SLOTS = 10
+_MEMBER = MemberDescriptorType
 _SHORTEST = 0.001
 _ROUNDING = 1 + 1e-9  # 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats
 # Of a quota, what thousands of payments make of it by rounding: 0.3 tokens are three retries at 0.1 each, though
@@ -77,8 +79,10 @@ class _Shared:
     def _saved(self) -> dict[str, Any]:
         """Return what it has, for `_put_back`: a test may spend it, and nobody else is to miss it."""
         with self._lock:
-            slots = {name for cls in type(self).__mro__ for name in vars(cls).get("__slots__", ())} - {"_lock"}
-            found = {name: getattr(self, name) for name in slots if hasattr(self, name)} | getattr(self, "__dict__", {})
+            # Not what __slots__ says: it may be one str, a private name is another there, and __weakref__ is no value.
+            members = (name for cls in type(self).__mro__ for name, it in vars(cls).items() if type(it) is _MEMBER)
+            slots = {name for name in members if name != "_lock" and hasattr(self, name)}
+            found = {name: getattr(self, name) for name in slots} | getattr(self, "__dict__", {})
         return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
 
     def _put_back(self, saved: dict[str, Any]) -> None:

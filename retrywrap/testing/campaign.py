@@ -8,6 +8,7 @@ the first call, which a retry should survive; and once more without any, to see 
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ __all__ = ["Campaign"]
 _WATCHING = ("retry_events", "retry_registry")
 _ELSEWHERE_TOO = ("inject", "Events", "VirtualClock.waits")  # in fixtures, too: nobody uses them by the way
 _SHOWN = 3
+_STEPS = [0.01 * 4**n for n in range(10)]  # seconds: wide enough that chance does not choose the tests
 _ALONE = "whether what goes on around it, a retry or a loop, bears its failure was not tried"
 
 
@@ -35,6 +37,12 @@ class _Reached(NamedTuple):
     seconds: float
     item: pytest.Item
     calls: int
+
+    @property
+    def rank(self) -> tuple[int, str, int, str]:
+        """The place in the order in which tests are taken: the quick first, and those alike as they are written."""
+        file, line, _ = self.item.location
+        return bisect(_STEPS, self.seconds), file, line or 0, self.item.nodeid
 
 
 class _Chosen(NamedTuple):
@@ -124,6 +132,8 @@ class Campaign:
         report: Any = yield
         if not self.rerun.going_on:
             self._seconds[item.nodeid] = self._seconds.get(item.nodeid, 0.0) + report.duration
+            if hasattr(report, "wasxfail"):
+                self.rerun.may_fail.add(item.nodeid)
             if not report.passed:
                 self._not_to_run[item.nodeid] = "skipped" if report.skipped else "failed"
         return report  # type: ignore[no-any-return]  # pytest's
@@ -138,6 +148,8 @@ class Campaign:
             raise
         self._stack.close()
         if not session.config.option.collectonly and self._ran:
+            # Not before each folder's conftest is there: what is registered last is outermost.
+            session.config.pluginmanager.register(self.rerun, "retrywrap-rerun")
             self._run_all()
         return result
 
@@ -167,7 +179,7 @@ class Campaign:
         chosen = _Chosen([], [])
         if transient_error(self._watch.policies[place]) is None:
             return chosen
-        for each in sorted(self._reached[place], key=lambda each: (each.seconds, each.item.nodeid)):
+        for each in sorted(self._reached[place], key=lambda each: each.rank):
             if each.item.nodeid in self._not_to_run:
                 continue
             if why := self._why_not_again(place, self._control(place, each.item)):
@@ -231,15 +243,15 @@ class Campaign:
             return words.UNCAPPED, why
         if why := words.has_no_delay(for_ever):
             return words.UNDELAYED, why
-        if words.timed_out(for_ever):
+        if for_ever.error is not None and words.timed_out(for_ever.error):
             return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
         once = self._run(item, place, make, 1)
-        if words.timed_out(once):
+        if once.error is not None and words.timed_out(once.error):
             return words.BROKE, f"{shown_error(once.error)}, with an error at the first call"
         for run in (for_ever, once):
             if run.error is not None and words.mishandled(run):
                 return words.BROKE, f"{shown_error(run.error)}, while {shown_error(run.injected[0])} was handled"
-        if words.stumbled(for_ever, place, str(item.path)):
+        if for_ever.error is not None and words.stumbled(for_ever, place, str(item.path)):
             return words.BROKE, f"{shown_error(for_ever.error)}, with an error at every call"
         if once.skipped:
             return words.UNTRIED, f"run again, it is skipped: {once.skipped}"
@@ -248,7 +260,7 @@ class Campaign:
                 return words.UNTRIED, "run again, it does not reach the function"
             return self._verdict_late(place, make, item) if self.late else (words.SURVIVED, "")
         if words.comes_from(once.error, once.injected):
-            return words.LET_OUT, shown_error(once.error)
+            return words.LET_OUT, shown_error(once.error) + words.shown_end(once, place)
         cause = shown_error(once.injected[0]) if once.injected else "a run with a fault at every call"
         return words.BROKE, f"{shown_error(once.error)}, after {cause}"
 
@@ -256,8 +268,11 @@ class Campaign:
         """Return what comes of a call that fails when its work is done, which its retry does once more."""
         if self._watch.policies[place].idempotent:
             late = self._run(item, place, make, 1, late=True)
-            if late.error is not None and (words.timed_out(late) or not words.comes_from(late.error, late.injected)):
-                return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
+            if late.error is not None:
+                if words.timed_out(late.error) or not words.comes_from(late.error, late.injected):
+                    return words.TWICE, f"{shown_error(late.error)}, after its work was done twice"
+                end = words.shown_end(late, place)
+                return words.LET_OUT, f"{shown_error(late.error)}, when its work was done{end}"
             if not late.injected:
                 return words.UNTRIED, "no call of it was seen to end well, so that no fault came then"
         return words.SURVIVED, ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from retrywrap.classifiers.guard import text_of
 from retrywrap.decide.context import RetryContext
 from retrywrap.decide.policy import RetryPolicy
-from retrywrap.errors import ConfigurationError
 from retrywrap.run import inventory
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.faults import Injection, injecting
@@ -22,6 +23,7 @@ from retrywrap.testing.verdicts import Place, Run
 __all__ = ["Rerun", "Watch", "transient_error"]
 
 _TEXT = "injected by retrywrap"
+_SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, unittest.SkipTest)
 _HEARD = (
     "pytest_exception_interact",
     "pytest_runtest_logfinish",
@@ -103,10 +105,16 @@ def transient_error(policy: RetryPolicy) -> Callable[[], Exception] | None:
 
 
 class Rerun:
-    """The plugin that hears, while a test runs again, what comes of it."""
+    """The plugin that hears, while a test runs again, what comes of it.
+
+    Attributes:
+        going_on: Whether a test runs again just now.
+        may_fail: The tests that are expected to fail, and did not.
+    """
 
     def __init__(self) -> None:
         self.going_on = False
+        self.may_fail: set[str] = set()
         self._error: BaseException | None = None
         self._skipped = ""
 
@@ -125,40 +133,54 @@ class Rerun:
         self._error, self._skipped = None, ""
         fault = _Fault(place, make, most, late=late)
         faulty = injecting(inventory.proxies(), fault, later=True)
-        budgets = kept_budgets(_budget(proxy) for proxy in inventory.proxies())
         self.going_on = True
         try:
-            with _unheard(item.config), budgets, VirtualClock(), isolated_registry(), observe() as events, faulty:
+            with (
+                _unheard(item.config),
+                kept_budgets(),
+                VirtualClock(),
+                isolated_registry(),
+                observe() as events,
+                faulty,
+            ):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         finally:
             self.going_on = False
         error, self._error = self._error, None
         return Run(error, self._skipped, fault.errors, events.of(place.operation), fault.reached)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
-        """Keep what a test fails with."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Keep what a test fails with, and tell no other hook of it: they are all inside of this one."""
+        raised = _taken(item, call)
         report: Any = yield
-        if self.going_on and call.excinfo is not None:
-            if report.skipped:
-                self._skipped = self._skipped or shown_reason(call.excinfo.value)
-            elif self._error is None:
-                self._error = call.excinfo.value
-            if report.when == "call":  # pytest counts subtests that failed beside the reports
-                report.outcome, report.longrepr = "passed", None
+        raised = raised or call.excinfo  # what another plugin makes of a phase that passed
+        if raised is not None:
+            self._keep(item, raised.value)
+            # pytest counts subtests that failed beside the reports, and goes on after a set-up that passed.
+            report.outcome, report.longrepr = "skipped" if report.when == "setup" else "passed", None
         return report  # type: ignore[no-any-return]  # pytest's
 
+    def _keep(self, item: pytest.Item, error: BaseException) -> None:
+        if isinstance(error, _SKIPS) or item.nodeid in self.may_fail:
+            self._skipped = self._skipped or shown_reason(error)
+        elif self._error is None:
+            self._error = error
 
-def _budget(proxy: Any) -> object:
-    try:
-        return proxy._self_spec.policy().budget
-    except ConfigurationError:  # its policy is not defined
-        return None
+
+def _taken(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.ExceptionInfo[BaseException] | None:
+    """Return what a phase ended by, which nobody else finds there any more; None where it passed."""
+    raised, call.excinfo = call.excinfo, None
+    held = getattr(item, "_excinfo", None)  # unittest's errors, which pytest would take from there
+    if isinstance(held, list) and held and isinstance(held[0], pytest.ExceptionInfo):
+        raised = held[0]
+        held.clear()
+    return raised
 
 
 def shown_reason(error: BaseException) -> str:
     """Return why a test was skipped."""
-    return str(error).partition("\n")[0] or "without a reason"
+    return text_of(error).partition("\n")[0] or "without a reason"
 
 
 @contextmanager

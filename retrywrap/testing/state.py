@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from retrywrap import config, reports
@@ -59,19 +60,24 @@ def reset() -> None:
 
 
 @contextmanager
-def kept_budgets(budgets: Iterable[object]) -> Iterator[None]:
-    """Give retry budgets back, after the ``with`` block, what they had before it.
-
-    Args:
-        budgets: Those of this package, each of which may come several times; others are left alone.
-    """
-    ours = {id(each): each for each in budgets if isinstance(each, budget.RetryBudget | budget.RatioBudget)}
-    saved = {key: each._saved() for key, each in ours.items()}
+def kept_budgets() -> Iterator[None]:
+    """Give all retry budgets of this package that there are back, after the ``with`` block, what they had before it."""
+    saved = [(each, each._saved()) for each in _budgets()]
     try:
         yield
     finally:
-        for key, each in ours.items():
-            each._put_back(saved[key])
+        for each, had in saved:
+            each._put_back(had)
+
+
+def _budgets() -> list[budget._Shared]:
+    """Return every budget that is alive, whatever uses it: a scope's is named by nothing that could be asked."""
+    kinds: list[type[budget._Shared]] = [budget._Shared]
+    for kind in kinds:
+        kinds += type.__subclasses__(kind)
+    # The collector's word is slow, but costs nothing where budgets are made; what has no lock is being made now.
+    found = (each for each in gc.get_referrers(*kinds) if issubclass(type(each), budget._Shared))
+    return [each for each in found if hasattr(each, "_lock")]
 
 
 @block("the registry is as it was")

@@ -15,6 +15,8 @@ from traceback import walk_tb
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
+from retrywrap.classifiers.guard import read, text_of
+from retrywrap.decide.notes import Note
 from retrywrap.decide.policy import RetryPolicy
 from retrywrap.run import inventory
 from retrywrap.testing.observe import Observed
@@ -30,6 +32,7 @@ __all__ = [
     "has_no_cap",
     "has_no_delay",
     "mishandled",
+    "shown_end",
     "shown_error",
     "stumbled",
     "summed",
@@ -215,13 +218,13 @@ def _is_installed(file: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file
 
 
-def timed_out(run: Run) -> bool:
-    """Return whether a test was ended by pytest-timeout, which fails it as `pytest.fail` does.
+def timed_out(error: BaseException) -> bool:
+    """Return whether it was pytest-timeout that ended a test, which fails it as `pytest.fail` does.
 
     Args:
-        run: What came of it.
+        error: What the test failed with.
     """
-    return type(run.error).__name__ == "Failed" and str(run.error).startswith("Timeout")
+    return type(error).__name__ == "Failed" and text_of(error).startswith("Timeout")
 
 
 def comes_from(error: BaseException, injected: list[BaseException]) -> bool:
@@ -265,7 +268,22 @@ def summed(place: Place, found: list[tuple[str, str]]) -> Finding:
     return Finding(verdict, place, verdicts.count(verdict), tried, why)
 
 
-def shown_error(error: BaseException | None) -> str:
+def shown_end(run: Run, place: Place) -> str:
+    """Return why the function's retries let an error out, for the end of a line; nothing where they did not.
+
+    Args:
+        run: What came of it.
+        place: The function.
+    """
+    for error in (run.error, *run.injected):
+        notes = read(error, "__notes__")
+        for note in notes if type(notes) is list else ():
+            if type(note) is Note and note.operation == place.operation:
+                return "; " + note.removeprefix("retrywrap: ")
+    return ""
+
+
+def shown_error(error: BaseException) -> str:
     """Return an error for the report: its type, and the first line of its text."""
-    lines = str(error).splitlines() or [""]
+    lines = text_of(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__
