@@ -701,7 +701,9 @@ def test_what_is_let_out_says_why(pytester: pytest.Pytester) -> None:
     @with_retry(max=2, interval=1)
     def flaky(left):
         if left:
-            raise ConnectionRefusedError(left.pop())
+            error = ConnectionRefusedError(left.pop())
+            error.add_note("of the application")
+            raise error
         return 1
     """
     refused = "rejected after 1 attempt in 0 s: argument 1 is a one-shot BytesIO, which a retry would see used up"

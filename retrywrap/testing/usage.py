@@ -110,7 +110,7 @@ class ToEnter(ABC):
 class Giver(ToEnter):
     """One whose ``with`` statement gives another object: who takes it for that hears so."""
 
-    if not TYPE_CHECKING:  # which knows what is missing by itself
+    if not TYPE_CHECKING:  # pragma: no branch - types know what is missing by themselves
 
         def __getattr__(self, name: str) -> Never:
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
