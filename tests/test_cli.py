@@ -61,8 +61,8 @@ def test_importing_the_main_module_runs_nothing() -> None:
         (("plan", "3"), "retrywrap plan: unrecognized arguments: 3 (see"),
         (("plan", "exponential(1)"), "unrecognized arguments: exponential(1); --backoff takes such an expression"),
         (("codes", "exponential(1)"), "retrywrap codes: unrecognized arguments: exponential(1) (see"),
-        (("run", "--retry-on=--", "--", "true"), "retrywrap run: "),
-        (("errors", ".", "--code=--"), "retrywrap errors: "),
+        (("run", "--retry-on=--", "--", "true"), " --retry-on"),
+        (("errors", ".", "--code=--"), " --code"),
         (("backup",), "invalid choice: 'backup'"),
     ],
 )
