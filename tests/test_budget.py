@@ -484,6 +484,20 @@ def test_rounding_is_no_credit(capacity: float, left: float) -> None:
     assert budget.withdraw(0.0, False) == 0.1
 
 
+def test_what_rounding_explained_is_owed() -> None:
+    """Who lives from hand to mouth never gets more than came in, however often it pays."""
+    budget = RetryBudget(2e6, 2.0, 1.0005)
+    spend(budget)
+    budget.withdraw(0.0, True)
+    paid = earned = 0.0
+    for _ in range(10_000):
+        budget.succeeded(None)
+        earned += 1.0
+        paid += budget.withdraw(0.0, True) or 0.0
+        assert budget.available >= 0.0
+    assert earned - 2.5 < paid <= earned + 0.0011
+
+
 def test_all_that_a_subclass_has_is_put_back() -> None:
     """Its slots, as far as they are set, its attributes, and those of the budget that it is."""
 

@@ -147,7 +147,7 @@ class RetryBudget(_Shared):
     @property
     def available(self) -> float:
         """Tokens that are left."""
-        return self._available
+        return max(0.0, self._available)
 
     def begin(self, now: float) -> None:
         """Note that an operation begins, which changes nothing here.
@@ -172,7 +172,7 @@ class RetryBudget(_Shared):
         with self._lock:
             if cost - min(self.capacity * _DRIFT, cost * _LEAST) > self._available:
                 return None
-            self._available = max(0.0, self._available - cost)
+            self._available -= cost  # below 0 where rounding was forgiven, which is not forgiven again
         return cost
 
     def succeeded(self, paid: float | None) -> None:
