@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import retrywrap
 from retrywrap import locks
 
-__all__ = ["Place", "free_locks", "interrupt_at", "places_of"]
+__all__ = ["Place", "free_locks", "interrupt_at", "places_of", "release_locks"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(retrywrap.__file__)) + os.sep
 _SEEN = (_PACKAGE, contextlib.__file__)
@@ -140,6 +140,14 @@ def interrupt_at(
         raised = error
     assert len(walk.places) > number, f"no place {number}: this time the call had {len(walk.places)}"
     return walk.places[number], raised
+
+
+def release_locks() -> None:
+    """Release the locks of the package that this thread has: between two bytecodes of a ``with``, no signal falls."""
+    for lock in list(locks._locks):
+        with contextlib.suppress(RuntimeError):  # when it is not, or no longer, this thread's
+            while True:
+                lock.release()
 
 
 def free_locks() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from hurry import ROUNDS
-from interrupts import Place, free_locks, interrupt_at, places_of
+from interrupts import Place, free_locks, interrupt_at, places_of, release_locks
 
 from retrywrap import Registry, RetryBudget, RetryEvent, configure, locks, retry_scope, subscribe, with_retry
 from retrywrap.decide.allowance import PROCESS
@@ -262,9 +262,11 @@ def test_where_all_locks_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_at_any_bytecode(form: Form) -> None:
     """Even where no signal can fall, an interrupt comes out, and brings no second end.
 
-    In a context of its own each time, because what is restored in the last bytecodes of a call may stay then.
+    In a context of its own each time, and with the locks released, because what is restored in the last bytecodes of a
+    call, and of a ``with`` statement, may stay then.
     """
     configure(events=False)
     for number in chosen(form, 5 * STRIDE, anywhere=True):
         ran = contextvars.copy_context().run(Ran, form, number, anywhere=True)
+        release_locks()
         assert type(ran.error) is KeyboardInterrupt, ran.place
