@@ -164,6 +164,11 @@ MASKED = [
     ("-----BEGIN PRIVATE KEY-----\nhunter2", "***"),
     ("bad npm_0123456789abcdefhunter2", "bad ***"),
     # Names with more to them
+    ("config[password]: hunter2", "config[password]: ***"),
+    ("headers[Authorization]: c2VjcmV0hunter2", "headers[Authorization]: ***"),
+    ("user[password]%3Dhunter2", "user[password]%3D***"),
+    ("password=n'ab'hunter2", "password=***"),
+    ('password: r"x"hunter2', "password: ***"),
     ("environ['DB_PASSWORD'] = 'hunter2'", "environ['DB_PASSWORD'] = ***"),
     ('config["password"]="hunter2"', 'config["password"]=***'),
     ("password[]=hunter2&x=1", "password[]=***"),
@@ -198,6 +203,9 @@ LEFT_ALONE = [
     "we did not pass 'x'",
     "TokenError: EOF in multi-line statement",
     "Duplicate entry 'bob' for key 'users.name'",
+    "Duplicate entry '7' for key 'books.author_id'",
+    "Duplicate entry '7-3' for key 'cars.passenger_id'",
+    "duplicate entry 'a=b' in the zip; author notified",
     "npm_config_legacy_peer_deps is unknown",
     "[auth]: [Errno 111] Connection refused",
     "at 12:30 user@host said so",
@@ -425,6 +433,10 @@ def test_texts_that_only_look_like_a_failed_program() -> None:
             raise RuntimeError
 
     assert safe_message(ValueError("Command returned None")) == "Command returned None"
+    named: Any = RuntimeError("Command timed out")
+    for command in ("timed", 1, ["out"]):
+        named.command = command
+        assert safe_message(named) == "Command timed out"
     error = RuntimeError("Command 'x' is unknown")
     assert safe_message(error) == "Command 'x' is unknown"
     for command in ("", Strange(), None):

@@ -58,6 +58,9 @@ def test_importing_the_main_module_runs_nothing() -> None:
         ),
         (("run", "--attempt-timout", "3"), "; did you mean --attempt-timeout?"),
         (("plan", "--zzz"), "retrywrap plan: unrecognized arguments: --zzz (see"),
+        (("errors", ".", "--directory"), "unrecognized arguments: --directory (see"),
+        (("explain", "ValueError", "--erorr"), "unrecognized arguments: --erorr (see"),
+        (("explain", "ValueError", "--jsn"), "; did you mean --json? (see"),
         (("plan", "3"), "retrywrap plan: unrecognized arguments: 3 (see"),
         (("plan", "exponential(1)"), "unrecognized arguments: exponential(1); --backoff takes such an expression"),
         (("codes", "exponential(1)"), "retrywrap codes: unrecognized arguments: exponential(1) (see"),
@@ -418,6 +421,15 @@ def test_exceptions_of_the_current_folder_are_found(monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             read_error(text)
     assert sys.path == before
+
+
+def test_a_folder_that_is_gone_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current one may have been removed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert repr(read_error("OSError(28)")) == repr(OSError(28, os.strerror(28)))
 
 
 def test_commands_are_those_of_the_package() -> None:

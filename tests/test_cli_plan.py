@@ -19,6 +19,8 @@ from retrywrap.cli.picture import ASCII, UNICODE, draw, format_seconds, glyphs_f
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.backoff import Backoff, as_backoff, decorrelated, exponential, fibonacci, fixed, linear
 from retrywrap.decide.planning import PlannedWait
+from retrywrap.errors import ConfigurationError
+from retrywrap.testing import reset
 
 
 def run(*arguments: str) -> int:
@@ -58,6 +60,17 @@ def test_what_is_not_given_is_what_is_configured(capsys: pytest.CaptureFixture[s
     assert printed(capsys).startswith("fixed(2): 3 retries\n")
     assert printed(capsys, "--max", "1").startswith("fixed(2): 1 retry\n")
     assert printed(capsys, "--interval", "1").startswith("fixed(1): 3 retries\n")
+
+
+def test_what_is_given_needs_no_configuration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is wrong is in nobody's way then."""
+    monkeypatch.setenv("RETRYWRAP_TYPO", "3")
+    reset()
+    assert printed(capsys, "--max", "1", "--interval", "1").startswith("fixed(1): 1 retry\n")
+    with pytest.raises(ConfigurationError, match="RETRYWRAP_TYPO"):
+        printed(capsys, "--max", "1")
 
 
 def test_the_whole_output_of_a_jittered_backoff(capsys: pytest.CaptureFixture[str]) -> None:

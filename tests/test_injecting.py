@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any, cast
 
 import pytest
@@ -189,6 +190,69 @@ def test_what_is_taken_for_what_it_gives_says_so(make: Callable[[], Any], name: 
         getattr(block, name)
     with block:
         pass
+
+
+def test_a_decorated_async_generator_hears_what_it_is_sent() -> None:
+    """Values and errors reach it, as those that make a context manager of it need, and its end does as well."""
+    ends: list[str] = []
+
+    @contextlib.asynccontextmanager
+    @disabled()
+    async def manager() -> AsyncIterator[bool]:
+        try:
+            yield clocks.enabled()
+        except ValueError as error:
+            ends.append(str(error))
+
+    @disabled()
+    async def echo() -> AsyncGenerator[int, int]:
+        got = 0
+        try:
+            while got < 3:
+                got = yield got
+        finally:
+            ends.append(f"over {clocks.enabled()}")
+
+    async def main() -> None:
+        async with manager() as enabled:
+            assert not enabled
+            raise ValueError("heard")
+        for last in (2, 3):
+            said = echo()
+            assert await said.asend(None) == 0  # type: ignore[arg-type]  # as the first has to be
+            assert await said.asend(1) == 1
+            if last == 2:
+                assert await said.asend(2) == 2
+                await said.aclose()
+            else:
+                with pytest.raises(StopAsyncIteration):
+                    await said.asend(3)
+
+    asyncio.run(main())
+    assert ends == ["heard", "over False", "over False"]
+    assert clocks.enabled()
+
+
+def test_a_subclass_of_the_clock_decorates_as_what_it_is() -> None:
+    """What it overrides, and what it was made with, holds in each call; the time begins anew."""
+
+    class Slow(VirtualClock):
+        def __init__(self, seconds: float) -> None:
+            super().__init__()
+            self.seconds = seconds
+
+        def now(self) -> float:
+            return super().now() + self.seconds
+
+    clock = Slow(3)
+    clock.advance(1)
+
+    @clock
+    def work() -> float:
+        clocks.current().advance(1)  # type: ignore[attr-defined]  # it is one
+        return clocks.current().now()
+
+    assert [work(), work()] == [4.0, 4.0]
 
 
 @pytest.mark.parametrize("given", [Registry, 3, None])

@@ -80,6 +80,10 @@ ITS = r"\(its parameters are "
 @pytest.mark.parametrize(
     ("call", "given", "said"),
     [
+        (exponential, "initial", r"^exponential\(\) .*did you mean base=\?"),
+        (exponential, "multiplier", r"^exponential\(\) .*base= is what the waits begin with"),
+        (fixed, "delay", r"^fixed\(\) .*did you mean seconds=\?"),
+        (linear, "initial", r"^linear\(\) .*did you mean start=\?"),
         (partial(fixed, 5), "delay", r"^fixed\(\) .*did you mean seconds=\? " + ITS + r"seconds\)$"),
         (partial(fixed, 5), "jitter", r"spread by \.jittered\(\), as in fixed\(5\)\.jittered"),
         (partial(linear, 1), "increment", r"^linear\(\) .*mean step=\? " + ITS + r"start, step, cap\)$"),

@@ -360,6 +360,20 @@ def test_an_isolated_registry_has_its_size_back() -> None:
     assert (registry.error_buffer_size, len(registry.errors)) == (1000, 5)
 
 
+def test_isolated_registries_that_overlap_lose_nothing() -> None:
+    """As blocks of tasks do, whichever ends first: what was there before all of them comes back when all are over."""
+    registry.record_error(-6, operation="kept")
+    for last in (0, 1):
+        blocks = [isolated_registry(), isolated_registry()]
+        for each in blocks:
+            each.__enter__()
+            assert not registry.errors
+            registry.record_error(-7, operation="inside")
+        blocks[1 - last].__exit__(None, None, None)
+        blocks[last].__exit__(None, None, None)
+        assert [each.operation for each in registry.errors] == ["kept"]
+
+
 def test_a_mistaken_name_that_finds_nothing_warns(clock: VirtualClock) -> None:
     """Else `assert not events.of("typo")` would be true for ever; a name like no other may be a block's."""
     operation = fails(1)

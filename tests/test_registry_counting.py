@@ -207,6 +207,17 @@ def test_contents_can_be_taken_out_and_put_back() -> None:
     assert [each.operation for each in mine.errors] == ["new"]
 
 
+def test_what_is_declared_meanwhile_stays_so() -> None:
+    """Also where an operation of that name was known before, without a function."""
+    mine = Registry()
+    mine.handle(event(operation="job"))
+    before = mine._exchange(None)
+    mine.declare("job")
+    mine._exchange(before)
+    mine._exchange(None)
+    assert list(mine.operations) == ["job"]
+
+
 def test_reset_keeps_the_size() -> None:
     """A registry that keeps two errors keeps two after it forgot all."""
     mine = Registry(2)

@@ -55,13 +55,13 @@ _NAMES = (
     r"(?:\[\w{0,10}\])?"
 )
 _IS = (
-    r"(?:(?:\\{0,3}[\"'`]\]?|%22|\](?=\s{0,40}=))?\s{0,40}"
+    r"(?:(?:\\{0,3}[\"'`]\]?|%22|(?<!\[auth)\]|\](?=\s{0,40}=))?\s{0,40}"
     r"(?:={1,3}>?|:=?|>|(?:%(?:25)?20|\+){0,3}%(?:25)?3[da])(?:%(?:25)?2[02]|(?<=%3[da])\+)*"
     r"|\\{0,3}[\"'],)\s{0,40}"
 )
 _DOUBLE = r'"(?:[^"\\]|\\.|"")*+"?'
 _SINGLE = r"'(?:[^'\\]|\\.|'')*+'?"
-_QUOTED = rf"[benru]?(?:{_DOUBLE}|{_SINGLE})"
+_QUOTED = rf"(?:b?(?:{_DOUBLE}|{_SINGLE})|[enru](?:{_DOUBLE}|{_SINGLE})[^\s,;\])}}&]*)"
 _INNER = r"(?<=\w)[\"'](?=\w)"  # a quote within a word delimits nothing
 # In lists such as Password=two words;Port=1, a value ends with the semicolon. ODBC and JSON have braces.
 _LISTED = rf"(?:(?<==)|(?<==\s))(?:[^;=\n\"'{{]|{_INNER})+(?=;\s{{0,3}}[\w ]{{1,40}}=)"
@@ -102,8 +102,8 @@ _PATTERNS = (
         rf"\g<1>{_MASK}",
     ),
     (
-        r"(?i:(duplicate entry )\\{0,3}'(?:(?!\\{0,3}' for key ).)*+(?:\Z|(\\{0,3}' for key )"
-        rf"(?=\\{{0,3}}'[^'\n]{{0,100}}?(?:{_NAMES}|\Z))))",
+        r"(?i:(duplicate entry )\\{0,3}'(?:(?!\\{0,3}' for key ).)*+(?:(?<=.{200})\Z|(\\{0,3}' for key )"
+        rf"(?=\\{{0,3}}'[^'\n]{{0,100}}?(?:{_NAMES}(?![a-z])|\Z))))",
         rf"\g<1>'{_MASK}\g<2>",
     ),
     (rf"(?i:(<(?:\w{{1,20}}:)?{_NAMES}(?:\s[^<>\n]{{0,200}})?>)[^<\n]{{1,500}})", rf"\g<1>{_MASK}"),
@@ -244,10 +244,11 @@ def _escaped(character: str) -> str:
 def _without_arguments(error: BaseException, text: str) -> str:
     """Return the text of `subprocess`'s errors with the program's name in place of its whole command line."""
     command = read(error, "cmd")
-    if command is None:
-        command = read(error, "command")  # as in docker's ContainerError
-    if command is None:
-        return text
+    certain = command is not None
+    if not certain:
+        command = read(error, "command")  # as in docker's ContainerError; with others it may be anything
+        if not isinstance(command, str | list | tuple):
+            return text
     try:
         line = str.__str__(str(command))
         if not line:
@@ -256,6 +257,6 @@ def _without_arguments(error: BaseException, text: str) -> str:
         for written in (f"'{line}'", repr(command)):  # the second from Python 3.15 on
             if text.startswith(written, len(_COMMAND)):
                 return f"{_COMMAND}'{shown}'{text[len(_COMMAND) + len(written) :]}"
-        return text.replace(line, shown, 1)
+        return text.replace(line, shown, 1) if certain else text
     except Exception:  # then the text does not hold the command either
         return text

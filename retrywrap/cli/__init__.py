@@ -58,14 +58,14 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _meant(unknown: list[str], arguments: argparse.Namespace) -> str:
     """Return which option may have been meant by the first argument that is not known; empty for nothing."""
-    options = [name for name in vars(arguments) if name not in ("run", "parser", "program")]
+    options = {each.dest: each.option_strings[-1] for each in arguments.parser._actions if each.option_strings}
     if "(" in unknown[0] and "backoff" in options:
         return "; --backoff takes such an expression"
     from retrywrap.decide.naming import nearest_parameter
 
     tried = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
     ours = nearest_parameter(tried, options) if unknown[0].startswith("--") else ""
-    return f"; did you mean --{ours.replace('_', '-')}?" if ours else ""
+    return f"; did you mean {options[ours]}?" if ours else ""
 
 
 def _open_streams() -> None:

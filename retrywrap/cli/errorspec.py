@@ -145,7 +145,7 @@ def _find(name: str) -> type[BaseException]:
 def _here() -> Iterator[None]:
     """Let modules of the current folder be found, as the last, so that they hide none."""
     before = list(sys.path)
-    sys.path.append(os.getcwd())
+    sys.path.append("")  # which is the current folder, also where that is gone
     try:
         yield
     finally:

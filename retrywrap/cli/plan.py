@@ -103,9 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     given = None if arguments.max is None else read_count(arguments.max, "--max")
     interval = read_interval(arguments)
-    configured = resolve({}, None)
-    retries = (configured.max or 0) if given is None else given
-    backoff = configured.backoff if interval is None else as_backoff(interval)
+    retries = (resolve({}, None).max or 0) if given is None else given
+    backoff = resolve({}, None).backoff if interval is None else as_backoff(interval)
     timeout = None if arguments.timeout is None else read_seconds(arguments.timeout, "--timeout")
     seed = read_count(arguments.seed, "--seed")
     charts = [(path, kind) for path, kind in ((arguments.png, "png"), (arguments.svg, "svg")) if path is not None]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, final
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, final
 
 from retrywrap.decide import waits as formulas
 from retrywrap.decide.checks import (
+    answering,
     check_jitter,
     check_number,
     check_reiterable,
     check_seconds,
     is_timedelta,
-    refuse_unknown,
     shown,
 )
 from retrywrap.decide.waits import LARGEST, Jitter, Random
@@ -168,36 +168,31 @@ class Backoff:
         raise AttributeError(f"a Backoff is immutable: make another one instead of changing {shown(self)}")
 
 
-def fixed(seconds: Seconds, **unknown: Never) -> Backoff:
+@answering
+def fixed(seconds: Seconds) -> Backoff:
     """Return a backoff that always waits exactly ``seconds``.
 
     Args:
         seconds: An int, a float or a `datetime.timedelta`, finite, 0 or more.
-        **unknown: Refused, with what it is called here.
     """
-    if unknown:
-        refuse_unknown("fixed", unknown, ("seconds",))
     return _make("fixed", check_seconds(seconds, "seconds"))
 
 
-def linear(start: Seconds, step: Seconds | None = None, *, cap: Seconds = 60.0, **unknown: Never) -> Backoff:
+@answering
+def linear(start: Seconds, step: Seconds | None = None, *, cap: Seconds = 60.0) -> Backoff:
     """Return a backoff that waits ``min(cap, start + n·step)``, n counted from 0.
 
     Args:
         start: Seconds before the first retry.
         step: Seconds added for each further one; None: ``start`` again.
         cap: Seconds that no wait exceeds.
-        **unknown: Refused, with what it is called here.
     """
-    if unknown:
-        refuse_unknown("linear", unknown, ("start", "step", "cap"))
     first = check_seconds(start, "start")
     return _make("linear", first, first if step is None else check_seconds(step, "step"), check_seconds(cap, "cap"))
 
 
-def exponential(
-    base: Seconds, *, cap: Seconds = 60.0, factor: float = 2.0, jitter: Jitter = "full", **unknown: Never
-) -> Backoff:
+@answering
+def exponential(base: Seconds, *, cap: Seconds = 60.0, factor: float = 2.0, jitter: Jitter = "full") -> Backoff:
     """Return a backoff whose waits grow as ``e = min(cap, base·factorⁿ)``, n counted from 0, spread by jitter.
 
     Sources: "Exponential Backoff And Jitter" (AWS Architecture Blog) for full and equal jitter; gRPC's connection
@@ -210,10 +205,7 @@ def exponential(
         factor: What each wait is multiplied with to give the next; at least 1.
         jitter: With U uniform in [0, 1): ``"full"``: U·e; ``"equal"``: e/2 + U·e/2; a ratio r in (0, 1]:
             e·uniform(1-r, 1+r), gRPC's is 0.2; None: e itself.
-        **unknown: Refused, with what it is called here.
     """
-    if unknown:
-        refuse_unknown("exponential", unknown, ("base", "cap", "factor", "jitter"))
     return _make(
         "exponential",
         check_seconds(base, "base"),
@@ -223,7 +215,8 @@ def exponential(
     )
 
 
-def decorrelated(base: Seconds, *, cap: Seconds = 60.0, **unknown: Never) -> Backoff:
+@answering
+def decorrelated(base: Seconds, *, cap: Seconds = 60.0) -> Backoff:
     """Return a backoff of decorrelated jitter: ``s = min(cap, uniform(base, 3·s))``, s being ``base`` at first.
 
     Source: "Exponential Backoff And Jitter" (AWS Architecture Blog).
@@ -231,24 +224,19 @@ def decorrelated(base: Seconds, *, cap: Seconds = 60.0, **unknown: Never) -> Bac
     Args:
         base: Seconds that every wait lasts at least (up to the cap), and the first at most three times.
         cap: Seconds that no wait exceeds.
-        **unknown: Refused, with what it is called here.
     """
-    if unknown:
-        refuse_unknown("decorrelated", unknown, ("base", "cap"))
     return _make("decorrelated", check_seconds(base, "base"), check_seconds(cap, "cap"))
 
 
-def fibonacci(base: Seconds, *, cap: Seconds = 60.0, jitter: Jitter = None, **unknown: Never) -> Backoff:
+@answering
+def fibonacci(base: Seconds, *, cap: Seconds = 60.0, jitter: Jitter = None) -> Backoff:
     """Return a backoff that waits ``base`` times 1, 1, 2, 3, 5, 8 …, at most ``cap``.
 
     Args:
         base: Seconds before the first retry and before the second.
         cap: Seconds that no wait exceeds, before a ratio of jitter as in `exponential`.
         jitter: As in `exponential`; none by default.
-        **unknown: Refused, with what it is called here.
     """
-    if unknown:
-        refuse_unknown("fibonacci", unknown, ("base", "cap", "jitter"))
     return _make("fibonacci", check_seconds(base, "base"), check_seconds(cap, "cap"), check_jitter(jitter))
 
 

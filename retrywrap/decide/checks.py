@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
-from collections.abc import Collection, Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NoReturn, TypeVar, cast
 
 from retrywrap.classifiers.guard import type_name
 from retrywrap.decide.waits import Jitter
 from retrywrap.locks import importing
 
 __all__ = [
+    "answering",
     "check_bool",
     "check_clock",
     "check_jitter",
@@ -26,6 +28,8 @@ __all__ = [
     "shown_path",
     "shown_seconds",
 ]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST = 80
 
@@ -60,6 +64,25 @@ def refuse_unknown(function: str, unknown: Iterable[str], known: Collection[str]
     with importing:
         from retrywrap.decide.naming import unknown_parameter
     raise TypeError(f"{function}() {unknown_parameter(min(unknown), known)}")
+
+
+def answering(function: F) -> F:
+    """Decorate a function: what it has no parameter for is answered with what was meant, before anything is missed.
+
+    Args:
+        function: Its parameters all have names.
+    """
+    code = function.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        unknown = kwargs.keys() - set(known)
+        if unknown:
+            refuse_unknown(function.__name__, unknown, known)
+        return function(*args, **kwargs)
+
+    return cast("F", checked)
 
 
 def shown_path(path: object) -> str:

@@ -441,6 +441,8 @@ class Registry:
             size = self._errors.maxlen
             before = _Contents(tuple(self._errors), self._operations, self._by_code, self._last, tallied, size)
             new = contents or _Contents((), {}, {}, None, {}, size)
+            for name in new.operations.keys() & self._operations.keys():
+                new.operations[name].declared |= self._operations[name].declared
             kept = {
                 name: _Counts(declared=counts.declared)
                 for name, counts in self._operations.items()

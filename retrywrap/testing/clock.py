@@ -144,7 +144,10 @@ class VirtualClock(ToEnter, clocks.Clock):
         return sum(self.waits)
 
     def _anew(self) -> VirtualClock:
-        return VirtualClock(self._start, random=self._random)
+        another = type(self).__new__(type(self))  # a subclass may want other arguments, and has what it has
+        vars(another).update(vars(self))
+        VirtualClock.__init__(another, self._start, random=self._random)
+        return another
 
     def __enter__(self) -> VirtualClock:
         self._used = True

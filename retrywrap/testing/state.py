@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from retrywrap import config, reports
 from retrywrap.decide import budget
@@ -19,6 +20,7 @@ __all__ = ["disabled", "isolated_registry", "reset"]
 
 _lock = new_lock()
 _disabled = 0
+_isolated: list[list[Any]] = []  # what each block that goes on has taken out of the registry, the oldest first
 
 
 @block("retries go on")
@@ -92,8 +94,16 @@ def isolated_registry() -> Iterator[Registry]:
         The registry.
     """
     tell("isolated_registry")
-    before = registry._exchange(None)
+    with _lock:
+        mine = [registry._exchange(None)]
+        _isolated.append(mine)
     try:
         yield registry
     finally:
-        registry._exchange(before)
+        with _lock:
+            place = next(number for number, each in enumerate(_isolated) if each is mine)
+            del _isolated[place]
+            if place == len(_isolated):
+                registry._exchange(mine[0])
+            else:  # blocks of threads and tasks may overlap: the next one gives back what this one found
+                _isolated[place][:] = mine

@@ -7,7 +7,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
@@ -65,9 +65,24 @@ class ToEnter(ABC):
             @functools.wraps(function)
             async def inside_rounds(*args: Any, **kwargs: Any) -> Any:
                 with begin():
-                    async with aclosing(run(*args, **kwargs)) as rounds:
-                        async for each in rounds:
-                            yield each
+                    rounds = run(*args, **kwargs)
+                    try:
+                        step = rounds.__anext__()
+                        while True:
+                            try:
+                                each = await step
+                            except StopAsyncIteration:
+                                return
+                            try:
+                                sent = yield each
+                            except GeneratorExit:
+                                raise
+                            except BaseException as error:
+                                step = rounds.athrow(error)
+                            else:
+                                step = rounds.asend(sent)
+                    finally:
+                        await rounds.aclose()
 
             return inside_rounds
         if is_async(function):
