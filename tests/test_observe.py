@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import pickle
 import re
 import threading
@@ -358,6 +359,13 @@ def test_an_isolated_registry_has_its_size_back() -> None:
     with isolated_registry():
         registry.resize(2)
     assert (registry.error_buffer_size, len(registry.errors)) == (1000, 5)
+
+
+def test_the_signature_shows_what_need_not_be_given() -> None:
+    """As help and editors show it, without addresses of objects."""
+    signature = str(inspect.signature(Events.expect))
+    assert "attempts: 'int' = …, waits:" in signature
+    assert " at 0x" not in signature
 
 
 def test_isolated_registries_that_overlap_lose_nothing() -> None:
