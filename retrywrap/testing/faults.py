@@ -196,7 +196,9 @@ def inject(
         ValueError: No function is decorated under that name, or seconds are out of range.
     """
     plan: Any = [faults] if is_error(faults) else faults
-    if more or isinstance(plan, str | bytes | Mapping) or not isinstance(plan, Iterable):
+    # Old releases of wrapt make every proxy look iterable.
+    is_none = isinstance(plan, str | bytes | Mapping) or hasattr(decorated(plan), "_self_spec")
+    if more or is_none or not isinstance(plan, Iterable):
         given = (faults, *more) if more else faults
         raise TypeError(
             "faults must be an exception, an iterable of exceptions, seconds and None, or a plan "
