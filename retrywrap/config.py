@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from retrywrap.decide import policy as policies
@@ -303,12 +303,12 @@ def _is_foreign(key: object, value: object) -> bool:
     return isinstance(value, Mapping) and not _close(key, ["policies", "plugins", _SECTION])
 
 
-def _close(name: object, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant."""
+def _close(name: object, known: Collection[str]) -> str:
+    """Return the known name that was probably meant; an empty text where there is none."""
     with importing:
-        import difflib
+        from retrywrap.decide.naming import nearest
 
-    return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.7)), None)
+    return nearest(str(name), known, cutoff=0.7)
 
 
 def _read_keys(source: str, table: Mapping[str, Any], place: str) -> dict[str, Any]:

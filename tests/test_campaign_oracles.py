@@ -296,15 +296,15 @@ BUDGETS = """
 """
 
 
+def show_what_is_left(pytester: pytest.Pytester, *budgets: str) -> None:
+    """Print what some budgets of the application have left when all is over."""
+    left = ", ".join(f"app.{budget}.available" for budget in budgets)
+    pytester.makeconftest(f"def pytest_unconfigure():\n    import app\n    print('left', {left})")
+
+
 def test_budgets_are_those_of_the_suite(pytester: pytest.Pytester) -> None:
     """What one run with faults spends is there for the next one, whatever the order of functions and tests."""
-    pytester.makeconftest(
-        """
-        def pytest_unconfigure():
-            import app
-            print("left", app.TOKENS.available, app.RATIO.available)
-        """
-    )
+    show_what_is_left(pytester, "TOKENS", "RATIO")
     app = """
     from retrywrap import RatioBudget, RetryBudget
 
@@ -644,13 +644,7 @@ SHARED = """
 
 def test_budgets_that_no_function_names_are_those_of_the_suite(pytester: pytest.Pytester) -> None:
     """That of a scope, whatever is in its slots, and that of a policy which a fixture defines, are given back, too."""
-    pytester.makeconftest(
-        """
-        def pytest_unconfigure():
-            import app
-            print("left", app.SCOPE.available, app.POLICY.available)
-        """
-    )
+    show_what_is_left(pytester, "SCOPE", "POLICY")
     app = """
     import retrywrap.testing
     from retrywrap import RetryBudget

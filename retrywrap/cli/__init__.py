@@ -50,8 +50,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown:
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown, arguments)}")
     for name, value in vars(arguments).items():
-        given = value if name != "program" and isinstance(value, list) else [None]
-        if given == [] or [] in given:  # what argparse makes of --max=-- in Pythons before 3.13
+        if name != "program" and isinstance(value, list) and (not value or [] in value):  # of --max=-- before 3.13
             arguments.parser.error(f"argument --{name.replace('_', '-')}: must have a value; got '--'")
     return arguments
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from retrywrap.classifiers.guard import read
 from retrywrap.classifiers.redact import is_masked, safe_message
+from retrywrap.cli.imports import missing_part, tried
 from retrywrap.cli.usage import UsageError
 from retrywrap.codes import ErrorCode
 from retrywrap.decide.checks import shown
@@ -24,9 +25,7 @@ __all__ = ["read_error"]
 
 _HELP = "give an exception (OSError(28), requests.exceptions.Timeout), a code (-6, NETWORK), an errno (ENOSPC)"
 _LONGEST = 1000
-_ERRNOS = {name: number for number, name in errno.errorcode.items()} | {
-    name: value for name, value in vars(errno).items() if name.startswith("E")
-}
+_ERRNOS = {name: number for name, number in vars(errno).items() if isinstance(number, int)}
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -91,18 +90,16 @@ def _make(kind: type[BaseException], call: ast.Call) -> BaseException:
     """Return the exception that a call makes."""
     arguments = [_value(argument) for argument in call.args]
     named = {word.arg or "**": _value(word.value) for word in call.keywords}
-    try:
-        if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int:
-            arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but surely means it
-        return _made(kind, arguments, named)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    made, error = tried(lambda: _made(kind, arguments, named))
+    if error is not None:
         why = f"{type(error).__name__}: {safe_message(error)}"
-        raise UsageError(f"{ast.unparse(call.func)} cannot be made of these arguments: {why}") from None
+        raise UsageError(f"{ast.unparse(call.func)} cannot be made of these arguments: {why}")
+    return made  # type: ignore[no-any-return]  # an exception's class makes it
 
 
 def _made(kind: type[BaseException], arguments: list[Any], named: dict[str, Any]) -> BaseException:
+    if issubclass(kind, OSError) and len(arguments) == 1 and type(arguments[0]) is int:
+        arguments = [arguments[0], os.strerror(arguments[0])]  # OSError(28) alone has no errno, but surely means it
     if not named:
         return kind(*arguments)
     try:
@@ -154,16 +151,11 @@ def _here() -> Iterator[None]:
 
 def _imported(module: str) -> Any:
     """Return a module; None where there is none of that name."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as missing:
-        if missing.name is None or not (module == missing.name or module.startswith(missing.name + ".")):
-            raise UsageError(f"{module} cannot be imported: {missing}") from None
-        return None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {safe_message(error)}") from None
+    found, error = tried(lambda: import_module(module))
+    if error is None or missing_part(error, module):
+        return found
+    kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
+    raise UsageError(f"{module} cannot be imported: {kind}{safe_message(error)}")
 
 
 def _walk(found: Any, rest: list[str], name: str) -> type[BaseException]:
@@ -192,15 +184,10 @@ def _make_bare(kind: type[BaseException]) -> BaseException:
     Raises:
         UsageError: There is no way past it, as with groups, which always have members.
     """
-    try:
-        return kind()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        try:
-            return kind.__new__(kind)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            needs = f"{type(error).__name__}: {safe_message(error)}"
-            raise UsageError(f"{kind.__qualname__} needs its arguments, in parentheses ({needs})") from None
+    made, error = tried(kind)
+    if error is not None:
+        made, error = tried(lambda: kind.__new__(kind))
+    if error is not None:
+        needs = f"{type(error).__name__}: {safe_message(error)}"
+        raise UsageError(f"{kind.__qualname__} needs its arguments, in parentheses ({needs})")
+    return made  # type: ignore[no-any-return]  # an exception's class makes it

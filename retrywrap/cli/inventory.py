@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import pkgutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrywrap.classifiers.guard import read, tame_name, type_name
 from retrywrap.classifiers.redact import safe_message
+from retrywrap.cli.imports import is_of, missing_part, tried
 from retrywrap.cli.usage import UsageError
 from retrywrap.decide.checks import shown
 from retrywrap.errors import ConfigurationError
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = in_order(
         each
         for each, proxy in ((site(proxy), proxy) for proxy in proxies())
-        if _is_of(each.module, name)
+        if is_of(each.module, name)
         or (id(proxy) in held and not _stands_in(each, proxy))
         or (each.file is None and id(proxy) not in before)
     )
@@ -117,15 +119,11 @@ def _past(site: Site) -> str:
     return ", failed" if site.failed else ", ran" if site.ran else ""
 
 
-def _is_of(module: str, name: str) -> bool:
-    return module == name or module.startswith(f"{name}.")
-
-
 def _held_by(name: str) -> set[int]:
     """Return which decorated functions are attributes of a module's, of its inner modules', or of their classes."""
     held: set[int] = set()
     for key, module in list(sys.modules.items()):
-        pending, seen = [module] if _is_of(key, name) else [], set[int]()
+        pending, seen = [module] if is_of(key, name) else [], set[int]()
         while pending:
             for each in list((read(pending.pop(), "__dict__") or {}).values()):
                 held.add(id(decorated(each)))
@@ -151,31 +149,23 @@ def _import_all(package: ModuleType) -> dict[str, BaseException]:
     for each in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
         if each.name.endswith(".__main__"):  # to import it is to run the program
             continue
-        try:
-            module = import_module(each.name)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module of tests that skips itself, one that ends the program
-            broken[each.name] = error
-        else:
+        module, error = tried(functools.partial(import_module, each.name))
+        if error is None:
             broken |= _import_all(module)
+        else:
+            broken[each.name] = error
     return broken
 
 
 def _imported(name: str, *, asked: str | None = None) -> ModuleType:
-    try:
-        return import_module(name)
-    except ConfigurationError:  # says what is wrong itself
-        raise
-    except ModuleNotFoundError as error:
-        missing = error.name  # whatever who raised it says
-        is_asked = isinstance(missing, str) and _is_of(name, missing)  # else something that it imports is not there
-        hint = _hint(str(missing), asked or name) if is_asked else ""
+    module, error = tried(lambda: import_module(name))
+    if isinstance(error, ConfigurationError):  # says what is wrong itself
+        raise error
+    if error is not None:
+        missing = missing_part(error, name)
+        hint = _hint(missing, asked or name) if missing else ""
         raise UsageError(_refused(asked or name, error) + hint) from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise UsageError(_refused(asked or name, error)) from error
+    return module  # type: ignore[no-any-return]  # it is one
 
 
 def _hint(missing: str, asked: str) -> str:

@@ -16,7 +16,6 @@ from retrywrap.locks import new_lock
 __all__ = ["Budget", "RatioBudget", "RetryBudget", "as_budget", "forget_names", "named_budget"]
 
 _SLOTS = 10
-_MEMBER = MemberDescriptorType
 _SHORTEST = 0.001
 _ROUNDING = 1 + 1e-9  # 100 operations at ratio 0.29 pay for 29 retries, though 29 / 0.29 is a little over 100 in floats
 # Of a quota, what thousands of payments make of it by rounding: 0.3 tokens are three retries at 0.1 each, though
@@ -80,8 +79,9 @@ class _Shared:
         """Return what it has, for `_put_back`: a test may spend it, and nobody else is to miss it."""
         with self._lock:
             # Not what __slots__ says: it may be one str, a private name is another there, and __weakref__ is no value.
-            members = (name for cls in type(self).__mro__ for name, it in vars(cls).items() if type(it) is _MEMBER)
-            slots = {name for name in members if name != "_lock" and hasattr(self, name)}
+            named = (pair for cls in type(self).__mro__ for pair in vars(cls).items())
+            members = {name for name, it in named if type(it) is MemberDescriptorType} - {"_lock"}
+            slots = {name for name in members if hasattr(self, name)}
             found = {name: getattr(self, name) for name in slots} | getattr(self, "__dict__", {})
         return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
 

@@ -77,7 +77,7 @@ def answering(function: F) -> F:
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        unknown = kwargs.keys() - set(known)
+        unknown = kwargs.keys() - known
         if unknown:
             refuse_unknown(function.__name__, unknown, known)
         return function(*args, **kwargs)

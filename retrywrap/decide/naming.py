@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from retrywrap.decide.checks import shown
 
-__all__ = ["nearest_parameter", "unknown_parameter"]
+__all__ = ["nearest", "nearest_parameter", "unknown_parameter"]
 
 _COUNTS = "attempt attempts count limit max_attempts max_retries max_tries maximum n retries stop times total tries"
 _PAUSES = "backoff delay initial_delay pause seconds sleep wait wait_fixed wait_gen"
@@ -67,6 +67,17 @@ _BELONGS = {
 }
 
 
+def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Return the known name that is nearest to one that is not; an empty text where none is near.
+
+    Args:
+        name: The name that was tried.
+        known: The names that exist.
+        cutoff: How near it has to be, from 0 to 1, as `difflib` measures that.
+    """
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), "")
+
+
 def nearest_parameter(name: str, known: Collection[str]) -> str:
     """Return what a parameter that does not exist is called here; an empty text where nothing is near.
 
@@ -76,7 +87,7 @@ def nearest_parameter(name: str, known: Collection[str]) -> str:
     """
     theirs = name.lower()
     ours = next((each for each, many in _ELSEWHERE.items() if each in known and theirs in many.split()), "")
-    return ours or next(iter(difflib.get_close_matches(name, known, n=1)), "")
+    return ours or nearest(name, known)
 
 
 def unknown_parameter(name: object, known: Collection[str]) -> str:

@@ -405,10 +405,10 @@ class Registry:
                 return self._frozen(operation, self._operations[operation])
             known = list(self._operations)
         with importing:
-            from difflib import get_close_matches
-        near = get_close_matches(operation, known, n=1)
-        hint = f"; did you mean {shown(near[0])}?" if near else "; operations has them all"
-        raise KeyError(f"no operation {shown(operation)} is known{hint}")
+            from retrywrap.decide.naming import nearest
+        near = nearest(operation, known)
+        hint = f"did you mean {shown(near)}?" if near else "operations has them all"
+        raise KeyError(f"no operation {shown(operation)} is known; {hint}")
 
     def snapshot(self) -> Snapshot:
         """Return everything at one moment: immutable, and fit for `json.dumps`."""

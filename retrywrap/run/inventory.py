@@ -43,6 +43,11 @@ def decorated(target: Any) -> Any:
     return target
 
 
+def is_decorated(target: Any) -> bool:
+    """Return whether something is a decorated function, or a method of one."""
+    return hasattr(decorated(target), "_self_spec")
+
+
 def proxies() -> list[Any]:
     """Return every decorated function that is alive, in the order in which they were decorated."""
     return list(known.values())

@@ -16,7 +16,7 @@ from retrywrap.errors import RetryUsageError
 from retrywrap.locks import new_lock
 from retrywrap.run import clock as clocks
 from retrywrap.run import inventory
-from retrywrap.run.inventory import decorated
+from retrywrap.run.inventory import decorated, is_decorated
 from retrywrap.run.kinds import is_async
 from retrywrap.testing.clock import VirtualClock
 from retrywrap.testing.names import meant, name_of
@@ -196,9 +196,8 @@ def inject(
         ValueError: No function is decorated under that name, or seconds are out of range.
     """
     plan: Any = [faults] if is_error(faults) else faults
-    # Old releases of wrapt make every proxy look iterable.
-    is_none = isinstance(plan, str | bytes | Mapping) or hasattr(decorated(plan), "_self_spec")
-    if more or is_none or not isinstance(plan, Iterable):
+    is_function = is_decorated(plan)  # which old releases of wrapt make look iterable
+    if more or is_function or isinstance(plan, str | bytes | Mapping) or not isinstance(plan, Iterable):
         given = (faults, *more) if more else faults
         raise TypeError(
             "faults must be an exception, an iterable of exceptions, seconds and None, or a plan "
@@ -260,7 +259,7 @@ def _instead(given: Any) -> str:
         return f": call it, as in {given.__name__}({arguments})"
     if isinstance(given, str) and is_error(getattr(builtins, given, None)):
         return ": without quotes it is one"
-    if hasattr(decorated(given), "_self_spec"):
+    if is_decorated(given):
         return ": the function comes first, inject(function, faults)"
     return ""
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from retrywrap.decide.checks import shown
 from retrywrap.run import inventory
-from retrywrap.run.inventory import decorated
+from retrywrap.run.inventory import decorated, is_decorated
 from retrywrap.run.kinds import operation_name
 
 __all__ = ["meant", "name_of"]
@@ -38,9 +38,9 @@ def name_of(target: object) -> str:
 def _instead(target: object) -> str:
     """Return what to give in the place of something that is near a decorated function; nothing where it is not."""
     if isinstance(target, type):
-        own = [key for key, member in vars(target).items() if hasattr(decorated(member), "_self_spec")]
+        own = [key for key, member in vars(target).items() if is_decorated(member)]
         return f", a class: did you mean {' or '.join(f'{target.__name__}.{key}' for key in own[:3])}?" if own else ""
-    if isinstance(target, functools.partial) and hasattr(decorated(target.func), "_self_spec"):
+    if isinstance(target, functools.partial) and is_decorated(target.func):
         return " inside a functools.partial: give the function itself"
     if isinstance(target, property) and hasattr(target.fget, "_self_spec"):
         return ", a property: give its function, which is its attribute fget"

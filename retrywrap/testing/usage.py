@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeAlias, TypeVar
 
 from retrywrap.decide.checks import shown
 from retrywrap.run.kinds import is_async
@@ -18,6 +18,7 @@ from retrywrap.run.kinds import is_async
 __all__ = ["Giver", "ToEnter", "block", "listeners", "tell"]
 
 T = TypeVar("T")
+Begin: TypeAlias = "Callable[[], AbstractContextManager[Any]]"
 
 listeners: list[Callable[[str], None]] = []
 """Called with the name of the part that is used."""
@@ -59,55 +60,15 @@ class ToEnter(ABC):
         self._used = True
         if isinstance(function, type) or not callable(function):
             raise TypeError(f"{self._shown} decorates functions; got {shown(function)}: use it on its methods")
-        begin, run = self._anew, cast("Any", function)
         if isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def inside_rounds(*args: Any, **kwargs: Any) -> Any:
-                with begin():
-                    rounds = run(*args, **kwargs)
-                    try:
-                        step = rounds.__anext__()
-                        while True:
-                            try:
-                                each = await step
-                            except StopAsyncIteration:
-                                return
-                            try:
-                                sent = yield each
-                            except GeneratorExit:
-                                raise
-                            except BaseException as error:
-                                step = rounds.athrow(error)
-                            else:
-                                step = rounds.asend(sent)
-                    finally:
-                        await rounds.aclose()
-
-            return inside_rounds
-        if is_async(function):
-
-            @functools.wraps(function)
-            async def inside_await(*args: Any, **kwargs: Any) -> Any:
-                with begin():
-                    return await run(*args, **kwargs)
-
-            return inside_await
-        if isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def inside_yields(*args: Any, **kwargs: Any) -> Any:
-                with begin():
-                    return (yield from run(*args, **kwargs))
-
-            return inside_yields
-
-        @functools.wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with begin():
-                return run(*args, **kwargs)
-
-        return inside
+            around = _around_async_generator
+        elif is_async(function):
+            around = _around_coroutine
+        elif isgeneratorfunction(function):
+            around = _around_generator
+        else:
+            around = _around_function
+        return functools.wraps(function)(around(self._anew, function))
 
     @abstractmethod
     def _anew(self) -> AbstractContextManager[Any]:
@@ -120,6 +81,55 @@ class ToEnter(ABC):
                 RuntimeWarning,
                 *self._place,
             )
+
+
+def _around_function(begin: Begin, run: Any) -> Any:
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with begin():
+            return run(*args, **kwargs)
+
+    return inside
+
+
+def _around_coroutine(begin: Begin, run: Any) -> Any:
+    async def inside(*args: Any, **kwargs: Any) -> Any:
+        with begin():
+            return await run(*args, **kwargs)
+
+    return inside
+
+
+def _around_generator(begin: Begin, run: Any) -> Any:
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with begin():
+            return (yield from run(*args, **kwargs))
+
+    return inside
+
+
+def _around_async_generator(begin: Begin, run: Any) -> Any:
+    async def inside(*args: Any, **kwargs: Any) -> Any:
+        with begin():
+            rounds = run(*args, **kwargs)
+            try:
+                step = rounds.__anext__()
+                while True:  # as `yield from` does, which async generators do not have
+                    try:
+                        each = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield each
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = rounds.athrow(error)
+                    else:
+                        step = rounds.asend(sent)
+            finally:
+                await rounds.aclose()
+
+    return inside
 
 
 class Giver(ToEnter):
